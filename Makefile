@@ -1,0 +1,56 @@
+# make serve: set up and serve on port 5000.  make test: set up and run every test.
+# Both work in a fresh clone; what is already there is not made again.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: serve setup test test-fast lint format bench bench-http clean
+
+serve: $(VENV)/.ready
+	@echo "troika: serving on http://localhost:$${PORT:-$${TROIKA_PORT:-5000}} (Ctrl-C stops it)"
+	@exec $(BIN)/gunicorn -c config/gunicorn.py wsgi:app
+
+setup: $(VENV)/.ready-dev
+
+test: $(VENV)/.ready-dev
+	@echo "troika: running every test (a few minutes)"
+	@$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.ready-dev
+	@$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/.ready-dev
+	@echo "troika: checking format, style and types"
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.ready-dev
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.ready-dev
+	@$(BIN)/python -m benchmarks.engine $(if $(OUT),--out $(OUT))
+
+bench-http: $(VENV)/.ready-dev
+	@$(BIN)/python -m benchmarks.http $(if $(OUT),--out $(OUT))
+
+$(VENV)/.ready: requirements.txt
+	@echo "troika: making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "troika: Python 3.11 or newer is needed")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "troika: installing requirements.txt (torch alone is some 200 MB: this takes a few minutes the first time)"
+	@$(PIP) -r requirements.txt
+	@echo "troika: compiling kernels"
+	@$(BIN)/python -m app.engine.compile
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready tests/requirements.txt
+	@echo "troika: installing what the tests need"
+	@$(PIP) -r tests/requirements.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
