@@ -1,0 +1,1 @@
+"""Settings of the service and of gunicorn. A leaf: imports nothing of `app`."""
