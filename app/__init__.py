@@ -1,0 +1,87 @@
+"""Troika: GPT-2 chat over HTTP, and a training demo that shows how such models come to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from apiflask import APIFlask
+
+    from app.engine.client import EngineClient
+    from config.settings import Settings
+
+__version__ = "0.1.0"
+
+
+def create_app(
+    settings: Settings | None = None,
+    engine: EngineClient | None = None,
+    on_refused: Callable[[str], None] | None = None,
+) -> APIFlask:
+    """Wire the service together.
+
+    `engine` replaces the engine process (the model is still read for its tokenizer and template); `on_refused` is
+    called from another thread if the engine finds that it can never serve the model. Raises `SettingsError`,
+    `ModelRefusedError`, `TokenizerError` or `DatabaseError`.
+    """
+    # Imported here, because the engine and training processes import this package too and need none of it.
+    from apiflask import APIFlask
+
+    from app import logs
+    from app.api import chat, conversations, errors, health, openai, openapi, requests
+    from app.chat.memory import Memory
+    from app.chat.service import ChatService
+    from app.chat.templates import select_template
+    from app.chat.tokenizer import Tokenizer
+    from app.engine.client import EngineLimits, LocalEngine
+    from app.engine.messages import EngineConfig
+    from app.engine.model_source import resolve
+    from app.storage.database import Database
+    from config.settings import load_settings
+
+    settings = settings or load_settings()
+    logs.configure(settings.log_level)
+    source = resolve(settings.model)
+    tokenizer = Tokenizer.from_folder(source.folder)
+    template = select_template(settings.template, tokenizer, source.name)
+    app = APIFlask(__name__, title="Troika", version=__version__, docs_path=None, json_errors=False, static_folder=None)  # type: ignore[arg-type]
+    app.config.update(
+        MAX_CONTENT_LENGTH=settings.max_body_kb << 10,
+        MAX_FORM_MEMORY_SIZE=settings.max_body_kb << 10,
+        OPENAPI_VERSION="3.1.0",
+    )
+    memory = Memory(
+        Database(app, settings.database_url),
+        longest_turn_s=settings.request_timeout_s,
+        max_age_days=settings.conversation_max_age_days,
+    )
+    if engine is None:
+        engine = LocalEngine(
+            EngineConfig(
+                folder=str(source.folder),
+                device=settings.device,
+                precision=settings.precision,
+                threads=settings.engine_threads,
+                max_sequences=settings.max_sequences,
+                kv_cache_bytes=settings.kv_cache_mb << 20,
+                prefill_rows=settings.prefill_rows,
+                prefix_reuse=settings.prefix_reuse,
+            ),
+            EngineLimits(
+                max_waiting=settings.max_waiting,
+                max_queued_tokens=settings.max_queued_tokens,
+                restart_timeout_s=settings.restart_timeout_s,
+            ),
+            on_refused,
+        )
+
+    app.extensions["chat"] = ChatService(source, tokenizer, template, engine, memory, settings)
+    requests.init_app(app)
+    errors.init_app(app)
+    app.register_blueprint(chat.blueprint)
+    app.register_blueprint(openai.blueprint)
+    app.register_blueprint(conversations.blueprint)
+    app.register_blueprint(health.blueprint)
+    openapi.init_app(app)
+    return app

@@ -1,0 +1,559 @@
+"""The service's side of the engine: submit a prompt, iterate over its tokens.
+
+`EngineClient` is the seam: what is above it does not know whether the engine is a child process, a cluster or
+something else. `LocalEngine` runs it as one child process, starts another when it dies, and lets the open streams
+go on there from where they were: token n depends only on the prompt, the parameters and the tokens before it, so
+nobody can tell from the bytes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import os
+import queue
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Literal, Protocol
+
+from app.engine.messages import (
+    Cancel,
+    EngineConfig,
+    Ready,
+    Refused,
+    SamplingParams,
+    Scheduled,
+    Shutdown,
+    StepOutput,
+    StepStats,
+    Submit,
+    Token,
+)
+from app.engine.openmp import link_torch_openmp
+
+log = logging.getLogger(__name__)
+
+State = Literal["loading", "ready", "restarting", "refused", "closed"]
+
+ROOT = Path(__file__).parents[2]
+"""Where the child finds the package `app`, wherever the service was started."""
+
+
+class EngineError(Exception):
+    """The engine did not finish a request. The message may be shown to whoever made it."""
+
+
+class EngineUnavailableError(EngineError):
+    """The engine is down and did not come back in time, or is closed."""
+
+
+class EngineCrashedError(EngineError):
+    """The request was being computed in two crashes, so it is not tried a third time."""
+
+
+class EngineTimeoutError(EngineError):
+    """The request's deadline passed."""
+
+
+class EngineBusyError(EngineError):
+    """The waiting room is full; `retry_after_s` is when to come back."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class PromptTooLongError(EngineError):
+    """Prompt and reply can never fit the model's positions."""
+
+
+class UnknownTokenError(EngineError):
+    """The prompt, a bias or a ban names a token that the model does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """A snapshot for health checks and metrics. `ready` is what the engine told of itself when it came up."""
+
+    state: State
+    reason: str
+    ready: Ready | None
+    stats: StepStats
+    running: int
+    waiting: int
+    restarts: int
+
+
+class TokenStream:
+    """The tokens of one request as they come; iterate, then read `finish_reason`.
+
+    Iteration ends after the last token, or raises `EngineError`. `get` is for those who have something else to do
+    meanwhile, such as a heartbeat.
+    """
+
+    def __init__(self, request_id: int, prompt: tuple[int, ...], cancel: Callable[[int], None]) -> None:
+        self.request_id = request_id
+        self.prompt = prompt
+        self.finish_reason: str | None = None
+        self.prompt_tokens_reused = 0
+        self._cancel = cancel
+        self._listener: Callable[[], None] | None = None
+        self._events: queue.SimpleQueue[Token | str | EngineError] = queue.SimpleQueue()
+
+    def get(self, timeout: float | None = None) -> Token | None:
+        """The next token, or None after the last; raises `queue.Empty` when none comes in `timeout` seconds."""
+        if self.finish_reason is not None:
+            return None
+        event = self._events.get(timeout=timeout)
+        if isinstance(event, Token):
+            return event
+        if isinstance(event, EngineError):
+            self.finish_reason = "error"
+            raise event
+        self.finish_reason = event
+        return None
+
+    def __iter__(self) -> Iterator[Token]:
+        while (token := self.get()) is not None:
+            yield token
+
+    def notify(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each event from now on, for those who wait for several streams at once.
+
+        It is called from the thread that brings the event, and must not block.
+        """
+        self._listener = listener
+
+    def cancel(self) -> None:
+        """Stop the request, wherever it is; its stream ends with the reason `cancelled`. Safe at any time."""
+        self._cancel(self.request_id)
+
+    def put(self, event: Token | str | EngineError) -> None:
+        """For the engine client: a token, the reason of the end, or the error that is the end."""
+        self._events.put(event)
+        if self._listener is not None:
+            self._listener()
+
+
+class EngineClient(Protocol):
+    """What the service may ask of an engine."""
+
+    def submit(
+        self,
+        prompt: Sequence[int],
+        params: SamplingParams,
+        *,
+        owner: str = "",
+        deadline_s: float | None = None,
+    ) -> TokenStream:
+        """Queue a prompt; raises `EngineBusyError`, `EngineUnavailableError`, `PromptTooLongError` or
+        `UnknownTokenError`. While the model is being loaded the last two come from the stream instead.
+
+        `owner` is whose prefixes may be reused for it; without one it shares nothing.
+        """
+
+    def cancel(self, request_id: int) -> None: ...
+
+    def status(self) -> EngineStatus: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Request:
+    """What is needed to go on with a request on another engine. Times are those of `time.monotonic`."""
+
+    stream: TokenStream
+    submit: Submit
+    submitted: float
+    output: list[int] = field(default_factory=list)
+    admitted: float | None = None
+    crashes: int = 0
+
+    @property
+    def deadline(self) -> float:
+        return math.inf if self.submit.deadline_s is None else self.submitted + self.submit.deadline_s
+
+    def resubmit(self) -> Submit:
+        left = None if self.submit.deadline_s is None else max(0.0, self.deadline - time.monotonic())
+        return replace(self.submit, output=tuple(self.output), suspect=self.crashes > 0, deadline_s=left)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """How much may wait, and for how long.
+
+    `restart_timeout_s` is how long streams wait for an engine that is being started, `silence_timeout_s` after what
+    time one that has work but says nothing is given up.
+    """
+
+    max_waiting: int = 128
+    max_queued_tokens: int = 65_536
+    restart_timeout_s: float = 60.0
+    silence_timeout_s: float = 120.0
+    first_backoff_s: float = 0.1
+    longest_backoff_s: float = 30.0
+
+
+TICK_S = 0.2
+"""How often the supervisor looks at deadlines that the engine process is not there to keep."""
+DEADLINE_GRACE_S = 2.0
+"""The engine process ends late requests itself; the client only when that does not happen."""
+
+
+class LocalEngine:
+    """An engine in a child process of this one.
+
+    Three threads: one owns the child, from spawn to death and on to the next; per child one writes to its pipe, so
+    that `submit` never blocks on a child that does not read.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        limits: EngineLimits | None = None,
+        on_refused: Callable[[str], None] | None = None,
+    ) -> None:
+        self.config = replace(config, folder=str(Path(config.folder).resolve()))
+        self.limits = limits or EngineLimits()
+        self._on_refused = on_refused
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._ids = itertools.count(1)
+        self._requests: dict[int, _Request] = {}
+        self._state: State = "loading"
+        self._reason = "the model is being loaded"
+        self._ready: Ready | None = None
+        self._stats = StepStats()
+        self._probing: int | None = None
+        self._restarts = 0
+        self._down_since = time.monotonic()
+        self._recent_lifetimes: deque[float] = deque(maxlen=64)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._outbox: queue.SimpleQueue[Submit | Cancel | Shutdown | None] = queue.SimpleQueue()
+        self._libraries = tempfile.TemporaryDirectory(prefix="troika-", ignore_cleanup_errors=True)
+        self._environment = link_torch_openmp(Path(self._libraries.name))
+        self._supervisor = threading.Thread(target=self._supervise, name="engine-supervisor", daemon=True)
+        self._supervisor.start()
+
+    # -- for the service -------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        prompt: Sequence[int],
+        params: SamplingParams,
+        *,
+        owner: str = "",
+        deadline_s: float | None = None,
+    ) -> TokenStream:
+        ids = tuple(prompt)
+        with self._lock:
+            if self._state in ("closed", "refused"):
+                raise EngineUnavailableError(f"The engine is not running: {self._reason.rstrip('.')}.")
+            self._check_fits(ids, params)
+            self._check_room(len(ids))
+            request_id = next(self._ids)
+            stream = TokenStream(request_id, ids, self.cancel)
+            message = Submit(request_id, owner, ids, params, deadline_s)
+            self._requests[request_id] = _Request(stream, message, time.monotonic())
+            if self._state == "ready":
+                self._outbox.put(message)
+        return stream
+
+    def cancel(self, request_id: int) -> None:
+        with self._lock:
+            if request_id not in self._requests:
+                return
+            # The stream ends here and now: the engine may be slow to answer, or be dying without having read this.
+            self._end(request_id, "cancelled")
+            if self._state == "ready":
+                self._outbox.put(Cancel(request_id))
+
+    def status(self) -> EngineStatus:
+        with self._lock:
+            running = sum(request.admitted is not None for request in self._requests.values())
+            return EngineStatus(
+                state=self._state,
+                reason=self._reason,
+                ready=self._ready,
+                stats=self._stats,
+                running=running,
+                waiting=len(self._requests) - running,
+                restarts=self._restarts,
+            )
+
+    @property
+    def pid(self) -> int | None:
+        """The engine process, while there is one."""
+        child = self._child
+        return None if child is None or child.poll() is not None else child.pid
+
+    def wait_until_ready(self, timeout: float | None = None) -> bool:
+        """Block until the engine serves or never will; returns whether it serves."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._state in ("ready", "refused", "closed"), timeout)
+            return self._state == "ready"
+
+    def close(self) -> None:
+        """End the engine process and every open stream. Blocks for a few seconds at most."""
+        with self._changed:
+            if self._state == "closed":
+                return
+            serving, child = self._state == "ready", self._child
+            self._set_state("closed", "the service is shutting down")
+            self._fail_all(EngineUnavailableError("The service is shutting down."))
+            if serving:
+                self._outbox.put(Shutdown())
+            elif child is not None:
+                # It is loading, and would only hear of it when done.
+                child.kill()
+        self._supervisor.join(timeout=5)
+        if self._supervisor.is_alive() and child is not None:
+            child.kill()
+            self._supervisor.join(timeout=5)
+        self._libraries.cleanup()
+
+    # -- admission -------------------------------------------------------------------------------------------
+
+    def _check_fits(self, prompt: tuple[int, ...], params: SamplingParams) -> None:
+        if not prompt:
+            raise PromptTooLongError("The prompt has no tokens; the model needs at least one.")
+        if self._ready is None:
+            return  # `_open` looks again.
+        limit = self._ready.max_positions
+        if len(prompt) + params.max_new_tokens > limit:
+            raise PromptTooLongError(
+                f"The prompt has {len(prompt)} tokens and the reply may take {params.max_new_tokens}, but the model "
+                f"has only {limit} positions for both."
+            )
+        named = (*prompt, *(token_id for token_id, _ in params.logit_bias), *params.banned_token_ids)
+        lowest, highest = min(named), max(named)
+        if lowest < 0 or highest >= self._ready.vocab_size:
+            raise UnknownTokenError(
+                f"There is no token {lowest if lowest < 0 else highest}: the model's go from 0 to "
+                f"{self._ready.vocab_size - 1}."
+            )
+
+    def _check_room(self, tokens: int) -> None:
+        waiting = [r for r in self._requests.values() if r.admitted is None]
+        slots = self._ready.max_sequences if self._ready else 0
+        # Requests on their way to a free slot do not wait.
+        free = max(0, slots - (len(self._requests) - len(waiting)))
+        queued = sum(len(r.submit.prompt) for r in waiting)
+        if len(waiting) >= self.limits.max_waiting + free:
+            raise EngineBusyError(f"The queue is full: {len(waiting)} requests are waiting.", self._retry_after())
+        if waiting and queued + tokens > self.limits.max_queued_tokens:
+            raise EngineBusyError(f"The queue is full: {queued} prompt tokens are waiting.", self._retry_after())
+
+    def _retry_after(self) -> int:
+        """Seconds until about one place is free, from how long recent requests held theirs."""
+        if not self._recent_lifetimes:
+            return 1
+        lifetime = sum(self._recent_lifetimes) / len(self._recent_lifetimes)
+        slots = self._ready.max_sequences if self._ready else 1
+        return max(1, math.ceil(lifetime / slots))
+
+    # -- the child -------------------------------------------------------------------------------------------
+
+    def _supervise(self) -> None:
+        backoff = self.limits.first_backoff_s
+        while True:
+            started = time.monotonic()
+            try:
+                end = _describe_exit(self._attend(*self._spawn()))
+            except OSError as error:
+                end = f"it could not be started: {error}"
+            with self._changed:
+                if self._state in ("closed", "refused"):
+                    return
+                self._restarts += 1
+                if self._state == "ready":
+                    self._down_since = time.monotonic()
+                self._set_state("restarting", f"the engine process ended unexpectedly ({end})")
+                self._stats = StepStats()
+                self._blame()
+            log.error("the engine process ended unexpectedly (%s); starting another", end)
+            # A child that lived for a while earns a fresh start; one that dies at once is given time.
+            if time.monotonic() - started > 60:
+                backoff = self.limits.first_backoff_s
+            until = time.monotonic() + backoff
+            backoff = min(2 * backoff, self.limits.longest_backoff_s)
+            with self._changed:
+                while self._state != "closed" and (left := until - time.monotonic()) > 0:
+                    self._expire()
+                    self._changed.wait(min(left, TICK_S))
+
+    def _spawn(self) -> tuple[subprocess.Popen[bytes], Connection]:
+        """Start a child; raises `OSError` when that fails or the engine is closed."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs, self._lock:
+            if self._state == "closed":
+                raise OSError("the engine is closed")
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "app.engine.process", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=os.environ | self._environment,
+                cwd=ROOT,
+            )
+            return self._child, Connection(ours.detach())
+
+    def _attend(self, child: subprocess.Popen[bytes], connection: Connection) -> int:
+        """Read a child's messages until it ends; returns its exit code."""
+        writer: threading.Thread | None = None
+        heard = time.monotonic()
+        try:
+            connection.send(self.config)
+            while True:
+                if not connection.poll(TICK_S):
+                    with self._lock:
+                        self._expire()
+                        idle = self._state != "ready" or not self._requests
+                    if idle:
+                        heard = time.monotonic()
+                    elif time.monotonic() - heard > self.limits.silence_timeout_s:
+                        log.error("the engine process has work but does nothing: ending it")
+                        child.kill()
+                        heard = math.inf
+                    continue
+                message = connection.recv()
+                heard = time.monotonic()
+                if isinstance(message, StepOutput):
+                    self._book(message)
+                elif isinstance(message, Scheduled):
+                    with self._lock:
+                        self._probing = message.probing
+                        for request_id in message.admitted:
+                            if request_id in self._requests:
+                                self._requests[request_id].admitted = heard
+                elif isinstance(message, Ready):
+                    writer = self._open(connection, message)
+                elif isinstance(message, Refused):
+                    self._refuse(message.message)
+        except (EOFError, OSError):
+            pass
+        finally:
+            if writer is not None:
+                self._outbox.put(None)
+                writer.join(timeout=5)
+            connection.close()
+        try:
+            return child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            return child.wait()
+
+    def _open(self, connection: Connection, ready: Ready) -> threading.Thread:
+        """The child is up: give it every request there is that it can compute."""
+        with self._changed:
+            outbox: queue.SimpleQueue[Submit | Cancel | Shutdown | None] = queue.SimpleQueue()
+            self._outbox = outbox
+            self._ready = ready
+            self._probing = None
+            if self._state == "closed":
+                outbox.put(Shutdown())
+            else:
+                self._set_state("ready", "")
+                for request_id, request in list(self._requests.items()):
+                    try:
+                        self._check_fits(request.submit.prompt, request.submit.params)
+                        outbox.put(request.resubmit())
+                    except EngineError as error:
+                        self._fail(request_id, error)
+        for note in ready.notes:
+            log.warning("%s", note)
+        thread = threading.Thread(target=_write, args=(connection, outbox), name="engine-writer", daemon=True)
+        thread.start()
+        return thread
+
+    def _refuse(self, message: str) -> None:
+        with self._changed:
+            self._set_state("refused", message)
+            self._fail_all(EngineUnavailableError(f"The engine is not running: {message}"))
+        if self._on_refused is not None:
+            self._on_refused(message)
+
+    def _book(self, message: StepOutput) -> None:
+        with self._lock:
+            self._stats = message.stats
+            for token in message.tokens:
+                request = self._requests.get(token.request_id)
+                if request is not None:
+                    request.output.append(token.token_id)
+                    request.stream.put(token)
+            for finished in message.finished:
+                request = self._requests.get(finished.request_id)
+                if request is not None:
+                    request.stream.prompt_tokens_reused = finished.prompt_tokens_reused
+                self._end(finished.request_id, finished.reason)
+
+    def _end(self, request_id: int, reason: str) -> None:
+        request = self._requests.pop(request_id, None)
+        if request is not None:
+            if request.admitted is not None:
+                self._recent_lifetimes.append(time.monotonic() - request.admitted)
+            late = EngineTimeoutError("The request took longer than its deadline.")
+            request.stream.put(late if reason == "timeout" else reason)
+
+    def _fail(self, request_id: int, error: EngineError) -> None:
+        self._requests.pop(request_id).stream.put(error)
+
+    def _fail_all(self, error: EngineError) -> None:
+        for request_id in list(self._requests):
+            self._fail(request_id, error)
+
+    def _blame(self) -> None:
+        """Note which requests were being computed when the child died, and fail those it was the second time for.
+
+        A request that was in flight in one crash is computed alone at first on the next child (a probe). When the
+        child dies at that, it was this one and no other.
+        """
+        suspects = [r for i, r in self._requests.items() if r.admitted is not None and self._probing in (None, i)]
+        for request in suspects:
+            request.crashes += 1
+        for request in self._requests.values():
+            request.admitted = None
+        for request_id in [i for i, r in self._requests.items() if r.crashes >= 2]:
+            self._fail(
+                request_id,
+                EngineCrashedError("The engine crashed twice while it computed this request, so it was given up."),
+            )
+
+    def _expire(self) -> None:
+        """End what is late and what has waited too long for an engine, when there is none to do it."""
+        now = time.monotonic()
+        up = self._state == "ready"
+        for request_id, request in list(self._requests.items()):
+            if now >= request.deadline + (DEADLINE_GRACE_S if up else 0):
+                self._end(request_id, "timeout")
+                if up:
+                    self._outbox.put(Cancel(request_id))
+            elif not up and now - max(request.submitted, self._down_since) >= self.limits.restart_timeout_s:
+                why = f"The engine did not come up in time: {self._reason}. Try again later."
+                self._fail(request_id, EngineUnavailableError(why))
+
+    def _set_state(self, state: State, reason: str) -> None:
+        self._state, self._reason = state, reason
+        self._changed.notify_all()
+
+
+def _write(connection: Connection, outbox: queue.SimpleQueue[Submit | Cancel | Shutdown | None]) -> None:
+    while (message := outbox.get()) is not None:
+        try:
+            connection.send(message)
+        except OSError:
+            return
+
+
+def _describe_exit(code: int) -> str:
+    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
