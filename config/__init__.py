@@ -1,1 +1,1 @@
-"""Settings of the service and of gunicorn. A leaf: imports nothing of `app`."""
+"""Settings of the service, which import nothing of `app`, and gunicorn's, whose hook finds the model before forking."""

@@ -433,9 +433,12 @@ class LocalEngine:
                 elif isinstance(message, Scheduled):
                     with self._lock:
                         self._probing = message.probing
-                        for request_id in message.admitted:
-                            if request_id in self._requests:
-                                self._requests[request_id].admitted = heard
+                        for request_id, reused in zip(message.admitted, message.reused, strict=True):
+                            if (request := self._requests.get(request_id)) is not None:
+                                request.admitted = heard
+                                # What a resumed sequence reuses is no part of its prompt's story.
+                                if not request.output:
+                                    request.stream.prompt_tokens_reused = reused
                 elif isinstance(message, Ready):
                     writer = self._open(connection, message)
                 elif isinstance(message, Refused):
@@ -492,9 +495,6 @@ class LocalEngine:
                     request.output.append(token.token_id)
                     request.stream.put(token)
             for finished in message.finished:
-                request = self._requests.get(finished.request_id)
-                if request is not None:
-                    request.stream.prompt_tokens_reused = finished.prompt_tokens_reused
                 self._end(finished.request_id, finished.reason)
 
     def _end(self, request_id: int, reason: str) -> None:

@@ -82,7 +82,7 @@ def build(config: EngineConfig) -> tuple[EngineLoop, Ready]:
     """Load and warm the model; raises `ModelRefusedError` for a checkpoint or device that cannot be served."""
     started = time.perf_counter()
     torch.set_grad_enabled(False)
-    threads = config.threads or len(os.sched_getaffinity(0))
+    threads = config.threads or available_cores()
     torch.set_num_threads(threads)
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     device = choose_device(config.device)
@@ -136,6 +136,11 @@ def warm_up(loop: EngineLoop) -> None:
     while (batch := loop.schedule()[0]) is not None:
         loop.step(batch)
     loop.scheduler.slots.forget()
+
+
+def available_cores() -> int:
+    """Cores that this process may use; a container is often given fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_device(name: str) -> torch.device:

@@ -115,12 +115,13 @@ class Refused:
 class Scheduled:
     """Sent before a step that computes sequences for the first time, so that a crash can be laid at a door.
 
-    `probing` is the one sequence that the step computes alone because it was in flight in an earlier crash; when
-    that changes, this is sent too.
+    `reused` is how many tokens of each admitted sequence were computed before. `probing` is the one sequence that the
+    step computes alone because it was in flight in an earlier crash; when that changes, this is sent too.
     """
 
     admitted: tuple[int, ...]
-    probing: int | None = None
+    reused: tuple[int, ...]
+    probing: int | None
 
 
 @dataclass(frozen=True, slots=True)

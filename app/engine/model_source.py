@@ -6,11 +6,14 @@ a sentence. `checkpoint` reads the tensors.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import logging
+import queue
 import struct
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -34,6 +37,8 @@ HUB_FILES = (
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 REACH_S = 4.0
 """Seconds after which a hub that does not answer counts as unreachable."""
+STALL_S = 15.0
+"""Seconds after which a download that brings nothing is given up."""
 
 
 class ModelRefusedError(Exception):
@@ -125,10 +130,39 @@ def _download(name: str) -> Path:
         raise _HubError(f"{name} has no config.json with {' or '.join(WEIGHT_FILES)} on the hub.")
     wanted = [file for file in files if file in HUB_FILES or _is_part_of(file, weights)]
     log.warning("downloading %s from %s: %s", name, constants.ENDPOINT, ", ".join(wanted))
-    try:
-        return Path(snapshot_download(name, allow_patterns=wanted, etag_timeout=REACH_S))
-    except Exception as error:  # the hub client lets through what its HTTP library of the day raises
-        raise _HubError(f"the download broke off ({first_line(error)}).") from error
+    done: queue.SimpleQueue[Path | Exception] = queue.SimpleQueue()
+
+    def fetch() -> None:
+        try:
+            done.put(Path(snapshot_download(name, allow_patterns=wanted, etag_timeout=REACH_S)))
+        except Exception as error:  # the hub client lets through what its HTTP library of the day raises
+            done.put(error)
+
+    threading.Thread(target=fetch, name="hub-download", daemon=True).start()
+    outcome = _while_it_grows(done, Path(constants.HF_HUB_CACHE))
+    if isinstance(outcome, Exception):
+        raise _HubError(f"the download broke off ({first_line(outcome)}).") from outcome
+    return outcome
+
+
+def _while_it_grows(done: queue.SimpleQueue[Path | Exception], folder: Path) -> Path | Exception:
+    """Wait for a download into `folder`, for as long as something arrives there.
+
+    A hub that stalls is given up: its client alone would go on asking for minutes.
+    """
+    size, grew_at = -1, time.monotonic()
+    while True:
+        try:
+            return done.get(timeout=0.5)
+        except queue.Empty:
+            now_size = 0
+            for path in folder.rglob("*.incomplete"):
+                with contextlib.suppress(FileNotFoundError):  # just completed, and renamed
+                    now_size += path.stat().st_size
+        if now_size != size:
+            size, grew_at = now_size, time.monotonic()
+        elif time.monotonic() - grew_at > STALL_S:
+            return TimeoutError(f"nothing came for {STALL_S:g} s")
 
 
 def _list_files(endpoint: str, name: str) -> list[str]:

@@ -70,7 +70,7 @@ def main(fd: int) -> None:
             continue
         if batch.admitted or batch.probing != probing:
             probing = batch.probing
-            connection.send(Scheduled(batch.admitted, probing))
+            connection.send(Scheduled(batch.admitted, batch.reused, probing))
         connection.send(loop.step(batch))
 
 

@@ -29,11 +29,14 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step's work. `admitted` are the sequences that it computes for the first time."""
+    """One step's work. `admitted` are the sequences that it computes for the first time, and `reused` how many
+    tokens of each need no computing.
+    """
 
     chunks: tuple[Chunk, ...]
     copies: tuple[SlotCopy, ...]
     admitted: tuple[int, ...]
+    reused: tuple[int, ...]
     probing: int | None
 
     @property
@@ -95,13 +98,19 @@ class Scheduler:
             decoding = [s for s in self.running if s.is_decoding]
             chunks = [Chunk(s, s.computed, 1) for s in decoding]
             chunks += self._prefill(len(decoding))
-        return Batch(tuple(chunks), tuple(copies), tuple(admitted), probe.request_id if probe else None)
+        return Batch(
+            tuple(chunks),
+            tuple(copies),
+            tuple(sequence.request_id for sequence in admitted),
+            tuple(sequence.reused for sequence in admitted),
+            probe.request_id if probe else None,
+        )
 
-    def _admit(self) -> tuple[list[int], list[SlotCopy]]:
+    def _admit(self) -> tuple[list[Sequence], list[SlotCopy]]:
         """Give slots to those who wait. The copies must be made in this order, and before anything is computed:
         a slot that one of them reads may be handed out by a later one.
         """
-        admitted: list[int] = []
+        admitted: list[Sequence] = []
         copies: list[SlotCopy] = []
         for sequence in list(self.waiting):
             grant = self.slots.acquire(sequence, self.running)
@@ -111,7 +120,7 @@ class Scheduler:
                 break
             self.waiting.remove(sequence)
             self.running.append(sequence)
-            admitted.append(sequence.request_id)
+            admitted.append(sequence)
             if grant.copy is not None:
                 copies.append(grant.copy)
         return admitted, copies

@@ -295,14 +295,16 @@ def test_auto_with_a_hub_that_breaks_off(
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(run=False, reason="huggingface_hub's own retries take more than three minutes; not bounded yet")
 def test_auto_with_a_hub_that_stalls_in_mid_download(
     small_model: Path, starter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with hub(small_model, stalls_at="/resolve/") as (endpoint, _):
         use_hub(monkeypatch, tmp_path, endpoint)
-        # The hub was reached, so its own client tries a few times more.
-        assert_starter("the download broke off", starter, within_s=150)
+        assert_starter("the download broke off (nothing came for", starter, within_s=60)
+    # What was given up goes on asking in the background until the hub has gone; nothing may hear it after this test.
+    for thread in threading.enumerate():
+        if thread.name == "hub-download":
+            thread.join(timeout=60)
 
 
 def test_a_named_model_that_cannot_be_had_is_refused_with_what_to_do(
