@@ -1,0 +1,326 @@
+"""What is remembered: conversations and their turns, as the service sees them.
+
+A conversation has one turn in the making at most. Who makes it holds a lease on the conversation, renewed in the
+background and ended with the turn. A lease that its process left behind when it died counts for nothing: at once where
+that process can be seen to be gone (same host and container), else `LEASE_S` after the last renewal. Should a lease be
+lost to another turn while its holder still lives (it was suspended, or clocks of two hosts differ), the holder finds
+out when it stores: the lease names its turn, and no other can be stored. So clocks can cost a turn but never mix two.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import delete, exists, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from app.chat import processes
+from app.chat.prompt import Message
+from app.storage.database import Database, DatabaseError
+from app.storage.models import Conversation, Turn
+
+log = logging.getLogger(__name__)
+
+LEASE_S = 20.0
+RENEWAL_S = 5.0
+PURGE_S = 3600.0
+
+CONVERSATION_ID = re.compile(r"conv_[0-9a-f]{32}")
+
+
+class ConversationNotFoundError(Exception):
+    """There is no such conversation, or it is somebody else's: nobody is told which."""
+
+
+class ConversationBusyError(Exception):
+    """Another turn of the conversation is being made."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTurn:
+    """One turn as it was: `complete` is False if the client left in the middle, `reply` then what was sent.
+
+    `system` is the system message that came with the turn: empty if it took the earlier one away, None if it left it.
+    """
+
+    user: str
+    system: str | None
+    reply: str
+    complete: bool
+    finish_reason: str
+    model: str
+    seed: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredConversation:
+    id: str
+    model: str
+    created_at: datetime
+    updated_at: datetime
+    busy: bool
+    turns: list[StoredTurn]
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to add one turn to a conversation, and what stands before it.
+
+    `turns` are the newest ones, as many as were asked for, `earlier` how many there are before those, and `system` the
+    system message in force.
+    """
+
+    conversation_id: str
+    turn_id: str
+    is_new: bool
+    renew_until: datetime
+    system: str | None = None
+    turns: list[StoredTurn] = field(default_factory=list)
+    earlier: int = 0
+
+    def messages(self, user: str, system: str | None = None) -> list[Message]:
+        """The conversation with its next message. A system message holds until another, or an empty one, is given."""
+        in_force = self.system if system is None else system
+        said = [
+            message for turn in self.turns for message in (Message("user", turn.user), Message("assistant", turn.reply))
+        ]
+        return [*([Message("system", in_force)] if in_force else []), *said, Message("user", user)]
+
+
+class Memory:
+    """The conversations in a database.
+
+    A lease is renewed for at most `longest_turn_s`. Conversations that nobody has added to for `max_age_days` are
+    erased; 0 keeps them. `now` is the clock.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        longest_turn_s: float = 300.0,
+        max_age_days: float = 0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database = database
+        self._longest_turn = timedelta(seconds=longest_turn_s)
+        self._max_age = timedelta(days=max_age_days)
+        self._now = now
+        self._process = processes.this_process()
+        self._lock = threading.Lock()
+        self._leases: dict[str, Lease] = {}
+        self._scrubbing = threading.Lock()
+        self._to_scrub = True
+        self._closing = threading.Event()
+        self._keeper = threading.Thread(target=self._keep_house, name="memory-housekeeping", daemon=True)
+        self._keeper.start()
+
+    # -- turns -----------------------------------------------------------------------------------------------
+
+    def begin(self, conversation_id: str | None, owner: str, model: str, max_turns: int) -> Lease:
+        """Begin a turn of a conversation (None: of a new one), and read its last `max_turns` turns.
+
+        Raises `ConversationNotFoundError`, `ConversationBusyError` or `DatabaseError`. Give the lease to `store` or to
+        `release` in the end.
+        """
+        now = self._now()
+        turn_id = secrets.token_hex(8)
+        renew_until = now + self._longest_turn
+        with self._database.write() as session:
+            if conversation_id is None:
+                conversation = Conversation(
+                    id=f"conv_{secrets.token_hex(16)}", owner=owner, model=model, created_at=now, updated_at=now
+                )
+                session.add(conversation)
+                lease = Lease(conversation.id, turn_id, True, renew_until)
+            else:
+                conversation = _find(session, conversation_id, owner, lock=True)
+                if self._is_busy(conversation):
+                    raise ConversationBusyError(
+                        f"The conversation {conversation_id} is busy with another turn; wait until that has ended."
+                    )
+                lease = Lease(
+                    conversation_id, turn_id, False, renew_until, *_history(session, conversation_id, max_turns)
+                )
+            conversation.busy_turn = turn_id
+            conversation.busy_process = self._process
+            conversation.busy_until = now + timedelta(seconds=LEASE_S)
+        with self._lock:
+            self._leases[turn_id] = lease
+        return lease
+
+    def store(self, lease: Lease, turn: StoredTurn) -> None:
+        """Add the turn and end the lease, both or neither.
+
+        A conversation that was erased meanwhile stays so. Raises `ConversationBusyError` if the lease was lost to
+        another turn, or `DatabaseError`; the turn is not stored then.
+        """
+        self._forget(lease)
+        with self._database.write() as session:
+            conversation = session.get(Conversation, lease.conversation_id, with_for_update=True)
+            if conversation is None:
+                return
+            if conversation.busy_turn != lease.turn_id:
+                raise ConversationBusyError(
+                    f"The conversation {lease.conversation_id} went on without this turn, which took too long; "
+                    "it was not stored."
+                )
+            count = select(func.count()).where(Turn.conversation_id == conversation.id)
+            session.add(
+                Turn(
+                    conversation_id=conversation.id,
+                    position=session.execute(count).scalar_one(),
+                    **{name: getattr(turn, name) for name in StoredTurn.__slots__},
+                )
+            )
+            conversation.model = turn.model
+            conversation.updated_at = self._now()
+            _free(conversation)
+
+    def release(self, lease: Lease) -> None:
+        """End the lease with nothing stored; a conversation that would have begun with this turn never was."""
+        self._forget(lease)
+        held = (Conversation.id == lease.conversation_id, Conversation.busy_turn == lease.turn_id)
+        with self._database.write() as session:
+            if lease.is_new:
+                session.execute(delete(Conversation).where(*held))
+            else:
+                session.execute(
+                    update(Conversation).where(*held).values(busy_turn=None, busy_process=None, busy_until=None)
+                )
+
+    # -- conversations ---------------------------------------------------------------------------------------
+
+    def read(self, conversation_id: str, owner: str) -> StoredConversation:
+        """The whole conversation; raises `ConversationNotFoundError` or `DatabaseError`."""
+        with self._database.read() as session:
+            conversation = _find(session, conversation_id, owner)
+            return StoredConversation(
+                id=conversation.id,
+                model=conversation.model,
+                created_at=conversation.created_at,
+                updated_at=conversation.updated_at,
+                busy=self._is_busy(conversation),
+                turns=[_stored(turn) for turn in conversation.turns],
+            )
+
+    def erase(self, conversation_id: str, owner: str) -> None:
+        """Delete the conversation for good, also while a turn of it is being made, which then isn't stored.
+
+        Raises `ConversationNotFoundError` or `DatabaseError`.
+        """
+        with self._database.write() as session:
+            session.delete(_find(session, conversation_id, owner, lock=True))
+        self._to_scrub = True
+        self._scrub()
+
+    def purge(self) -> int:
+        """Erase the conversations that are over the age limit, and what crashes left of those that never began."""
+        now = self._now()
+        doomed = [~exists().where(Turn.conversation_id == Conversation.id)]
+        if self._max_age:
+            doomed.append(Conversation.updated_at < now - self._max_age)
+        idle = or_(Conversation.busy_until.is_(None), Conversation.busy_until < now)
+        with self._database.write() as session:
+            ids = session.execute(delete(Conversation).where(or_(*doomed), idle).returning(Conversation.id)).all()
+        if ids:
+            log.info("purged %d conversations", len(ids))
+            self._to_scrub = True
+            self._scrub()
+        return len(ids)
+
+    def close(self) -> None:
+        """Stop the housekeeping. Turns that are still being made stay marked until their leases expire."""
+        self._closing.set()
+        self._keeper.join()
+
+    # -- leases ----------------------------------------------------------------------------------------------
+
+    def _is_busy(self, conversation: Conversation) -> bool:
+        until = conversation.busy_until
+        return until is not None and until > self._now() and not processes.is_gone(conversation.busy_process or "")
+
+    def renew(self) -> None:
+        """Prolong the leases of this process."""
+        now = self._now()
+        with self._lock:
+            held = [turn_id for turn_id, lease in self._leases.items() if lease.renew_until > now]
+        if held:
+            with self._database.write() as session:
+                session.execute(
+                    update(Conversation)
+                    .where(Conversation.busy_turn.in_(held))
+                    .values(busy_until=now + timedelta(seconds=LEASE_S))
+                )
+
+    def _forget(self, lease: Lease) -> None:
+        with self._lock:
+            self._leases.pop(lease.turn_id, None)
+
+    def _scrub(self) -> None:
+        """Clear the traces of what was erased; again later if something was in the way."""
+        with self._scrubbing:
+            if not self._to_scrub:
+                return
+            self._to_scrub = False  # and not later: what is erased from here on is for the next one to clear
+            try:
+                done = self._database.scrub()
+            except DatabaseError:
+                done = False
+            if not done:
+                self._to_scrub = True
+
+    def _keep_house(self) -> None:
+        """Renew leases, and purge at the start and then every `PURGE_S` seconds, until `close`."""
+        purge_at = self._now()
+        while True:
+            try:
+                self.renew()
+                if self._now() >= purge_at:
+                    purge_at = self._now() + timedelta(seconds=PURGE_S)
+                    self.purge()
+                self._scrub()
+            except DatabaseError as error:
+                log.warning("housekeeping of conversations: %s", error)
+            except Exception:
+                log.exception("housekeeping of conversations failed")
+            if self._closing.wait(RENEWAL_S):
+                return
+
+
+def _find(session: Session, conversation_id: str, owner: str, *, lock: bool = False) -> Conversation:
+    found = None
+    if CONVERSATION_ID.fullmatch(conversation_id):
+        query = select(Conversation).where(Conversation.id == conversation_id, Conversation.owner == owner)
+        found = session.scalar(query.with_for_update() if lock else query)
+    if found is None:
+        raise ConversationNotFoundError("There is no such conversation.")
+    return found
+
+
+def _history(session: Session, conversation_id: str, max_turns: int) -> tuple[str | None, list[StoredTurn], int]:
+    """The system message in force, the newest turns, and how many there are before them."""
+    mine = Turn.conversation_id == conversation_id
+    newest_first = Turn.position.desc()
+    system = session.scalar(select(Turn.system).where(mine, Turn.system.is_not(None)).order_by(newest_first).limit(1))
+    newest: Iterable[Turn] = session.scalars(select(Turn).where(mine).order_by(newest_first).limit(max_turns))
+    turns = list(newest)[::-1]
+    return system, [_stored(turn) for turn in turns], turns[0].position if turns else 0
+
+
+def _stored(turn: Turn) -> StoredTurn:
+    return StoredTurn(**{name: getattr(turn, name) for name in StoredTurn.__slots__})
+
+
+def _free(conversation: Conversation) -> None:
+    conversation.busy_turn = conversation.busy_process = conversation.busy_until = None
