@@ -45,7 +45,15 @@ def create_app(
     source = resolve(settings.model)
     tokenizer = Tokenizer.from_folder(source.folder)
     template = select_template(settings.template, tokenizer, source.name)
-    app = APIFlask(__name__, title="Troika", version=__version__, docs_path=None, json_errors=False, static_folder=None)  # type: ignore[arg-type]
+    app = APIFlask(
+        __name__,
+        title="Troika",
+        version=__version__,
+        spec_path=None,  # `openapi` serves it, and the docs
+        docs_path=None,
+        json_errors=False,
+        static_folder=None,  # type: ignore[arg-type]
+    )
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_body_kb << 10,
         MAX_FORM_MEMORY_SIZE=settings.max_body_kb << 10,

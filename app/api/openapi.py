@@ -1,0 +1,225 @@
+"""`/openapi.json` and `/docs`: what APIFlask gathers from the routes, made exact, and a page that shows it.
+
+The page is Swagger UI from a package beside this one: nothing of it comes from elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+
+from apiflask import APIBlueprint, APIFlask
+from flask import Response, current_app, jsonify, request, send_from_directory
+from werkzeug.exceptions import NotFound
+
+from app.api.errors import ErrorBody
+
+Schema = dict[str, Any]
+
+DESCRIPTION = """\
+GPT-2 chat over HTTP: `POST /chat`, the OpenAI API under `/v1`, and a training run to watch.
+
+Every error has one shape, `{"error": {"message", "type", "param", "code", "request_id"}}`. An unknown or unsupported
+field is refused by name, never ignored. To import this into Postman: Import, then the address of this document.
+"""
+
+TAGS = {
+    "Chat": "One message in, one reply out.",
+    "OpenAI": "What clients of the OpenAI API expect; base URL `/v1`, any API key.",
+    "Conversations": "What was said, to be read and erased.",
+    "Training": "A digit classifier, trained before your eyes.",
+    "Health": "The state of the service.",
+}
+
+FORM = "application/x-www-form-urlencoded"
+
+ERROR = {"$ref": "#/components/schemas/ErrorBody"}
+
+BODY_ERRORS = {
+    "400": "The body is malformed, or too long for the model",
+    "413": "The body is larger than the service takes",
+    "415": "The body's content type is not one that is read here",
+    "503": "The service cannot take the request now; Retry-After says when to come back",
+}
+
+EVENT = {
+    "type": "object",
+    "description": "With `stream`: server-sent events, each of this form. Comments between them keep the line open.",
+    "required": ["data"],
+    "properties": {
+        "event": {"type": "string", "description": "In streams of `/chat`: token, done or error."},
+        "data": {"type": "string", "description": "A JSON object; under `/v1` the last is [DONE]."},
+    },
+}
+
+STREAM_EXAMPLES = {
+    "/chat": 'event: token\ndata: {"text":"Hello"}\n\nevent: done\ndata: {"reply":"Hello", …}\n\n',
+    "/v1/chat/completions": 'data: {"choices":[{"index":0,"delta":{"content":"Hello"}, …}], …}\n\ndata: [DONE]\n\n',
+    "/v1/completions": 'data: {"choices":[{"index":0,"text":" there", …}], …}\n\ndata: [DONE]\n\n',
+}
+
+PARAMETERS = {
+    "model": ("The model, as `/v1/models` names it.", "starter"),
+    "conversation_id": ("The conversation, as a reply named it.", "conv_8d2f6c1e0b7a4953a1f0e2d4c6b8a793"),
+}
+
+blueprint = APIBlueprint("docs", __name__, enable_openapi=False)
+
+
+def init_app(app: APIFlask) -> None:
+    app.description = DESCRIPTION
+    app.config["AUTO_SERVERS"] = False
+    app.spec_processor(exact)
+    app.register_blueprint(blueprint)
+
+
+# -- the document --------------------------------------------------------------------------------------------
+
+
+def exact(spec: Any) -> Any:
+    """Put in what APIFlask does not know: our errors, and which answers can be streams."""
+    used = {tag for _, _, operation in _operations(spec) for tag in operation.get("tags", ())}
+    spec["tags"] = [{"name": name, "description": text} for name, text in TAGS.items() if name in used]
+    schemas = spec["components"]["schemas"]
+    schemas.pop("HTTPError", None)
+    schemas.pop("ValidationError", None)
+    error = ErrorBody.model_json_schema(ref_template="#/components/schemas/ErrorBody.{model}")
+    schemas |= {f"ErrorBody.{name}": schema for name, schema in error.pop("$defs").items()}
+    schemas["ErrorBody"] = error
+    for schema in schemas.values():
+        _drop_titles(schema)
+    for path, method, operation in _operations(spec):
+        operation.setdefault("operationId", _operation_id(method, path))
+        for parameter in operation.get("parameters", ()):
+            if parameter["in"] == "path" and parameter["name"] in PARAMETERS:
+                parameter["description"], parameter["example"] = PARAMETERS[parameter["name"]]
+        if "requestBody" in operation:
+            _body(operation, schemas)
+        _errors(path, operation)
+        if path in STREAM_EXAMPLES:
+            operation["responses"]["200"]["content"]["text/event-stream"] = {
+                "schema": EVENT,
+                "example": STREAM_EXAMPLES[path],
+            }
+    return spec
+
+
+def _operations(spec: Schema) -> list[tuple[str, str, Schema]]:
+    return [
+        (path, method, operation)
+        for path, item in spec["paths"].items()
+        for method, operation in item.items()
+        if isinstance(operation, dict)
+    ]
+
+
+def _operation_id(method: str, path: str) -> str:
+    words = path.translate(str.maketrans("/{}_-", "     ")).split()
+    return method + "".join(word.capitalize() for word in words)
+
+
+def _body(operation: Schema, schemas: Schema) -> None:
+    body: Schema = operation["requestBody"]
+    body["required"] = True
+    if FORM in body["content"]:
+        reference = body["content"][FORM]["schema"]["$ref"]
+        name = reference.rpartition("/")[2]
+        schemas[f"{name}.Form"] = _form(schemas[name])
+        body["content"][FORM]["schema"] = {"$ref": f"{reference}.Form"}
+
+
+def _form(schema: Schema) -> Schema:
+    """The same fields as a form can have them: once each, as text, with no null and no list."""
+    fields = {}
+    for name, field in schema["properties"].items():
+        kinds = field.get("anyOf", [])
+        kinds = [kind for either in kinds for kind in either.get("oneOf", [either])]
+        kept = [kind for kind in kinds if kind.get("type") not in ("null", "array")]
+        field = {key: value for key, value in field.items() if key != "anyOf" and (key, value) != ("default", None)}
+        field["examples"] = [one[0] if isinstance(one, list) else one for one in field["examples"]]
+        fields[name] = field | (kept[0] if kept else {})
+    return schema | {"properties": fields}
+
+
+def _errors(path: str, operation: Schema) -> None:
+    responses: Schema = operation["responses"]
+    if "requestBody" in operation:
+        for status, description in BODY_ERRORS.items():
+            responses.setdefault(status, {"description": description})
+        if path.startswith("/v1/"):
+            responses.pop("422", None)
+            responses.setdefault("404", {"description": "There is no such model"})
+    for status, response in responses.items():
+        if status[0] in "45":
+            # `/health` shows the same state whether it is good or bad.
+            same = path == "/health" and status == "503"
+            schema = responses["200"]["content"]["application/json"]["schema"] if same else ERROR
+            response["content"] = {"application/json": {"schema": schema}}
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _drop_titles(schema: Any) -> None:
+    """Pydantic's titles only repeat the names."""
+    if isinstance(schema, list):
+        for item in schema:
+            _drop_titles(item)
+    elif isinstance(schema, dict):
+        if isinstance(schema.get("title"), str):
+            del schema["title"]
+        for item in schema.values():
+            _drop_titles(item)
+
+
+@blueprint.get("/openapi.json")
+def document() -> Response:
+    """The document for whoever asks: importers such as Postman's need the address under which they reached it."""
+    spec = cast(Schema, cast(APIFlask, current_app).spec)
+    return jsonify(spec | {"servers": [{"url": request.url_root.rstrip("/"), "description": "This service."}]})
+
+
+# -- the page ------------------------------------------------------------------------------------------------
+
+ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js")
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Troika: the API</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+</head>
+<body>
+<div id="docs"></div>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
+</body>
+</html>
+"""
+
+START = "SwaggerUIBundle({});\n".format(
+    json.dumps({"url": "openapi.json", "dom_id": "#docs", "validatorUrl": None, "tryItOutEnabled": True})
+)
+
+POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+"""The browser itself sees to it that the page loads nothing from elsewhere. Swagger UI writes styles into its tags."""
+
+
+@blueprint.get("/docs")
+def docs() -> Response:
+    return Response(PAGE, mimetype="text/html", headers={"Content-Security-Policy": POLICY})
+
+
+@blueprint.get("/docs/start.js")
+def start() -> Response:
+    return Response(START, mimetype="text/javascript")
+
+
+@blueprint.get("/docs/<name>")
+def asset(name: str) -> Response:
+    if name not in ASSETS:
+        raise NotFound
+    return send_from_directory(Path(str(files("flask_swagger_ui"))) / "dist", name, max_age=86_400)

@@ -1,0 +1,105 @@
+"""What every request gets: an id, a content type that somebody can read, a line in the log."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import select
+import socket
+import time
+from typing import Any
+
+from apiflask import APIFlask
+from flask import Response, g, request
+from flask.json.provider import DefaultJSONProvider
+
+from app.api.errors import ApiError, UnsupportedMediaTypeError
+
+log = logging.getLogger("troika.requests")
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+class Json(DefaultJSONProvider):
+    """Flask's JSON, for which a body that is nested too deeply to be read is as malformed as any."""
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        try:
+            return super().loads(s, **kwargs)
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
+
+
+def init_app(app: APIFlask) -> None:
+    app.json = Json(app)
+    app.before_request(_begin)
+    app.before_request(_check_content_type)
+    app.before_request(_check_form)
+    app.after_request(_finish)
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = given if REQUEST_ID.fullmatch(given) else f"req-{secrets.token_hex(12)}"
+    g.started = time.monotonic()
+
+
+def _check_content_type() -> None:
+    """Refuse a body that would be taken for an empty form."""
+    readable = request.is_json or request.mimetype in (
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+    )
+    has_body = bool(request.content_length) or "Transfer-Encoding" in request.headers
+    if request.method == "POST" and has_body and not readable:
+        raise UnsupportedMediaTypeError(request.mimetype)
+
+
+def _check_form() -> None:
+    """Refuse a form that says one thing twice: the second would be ignored."""
+    for name, values in request.form.lists():
+        if len(values) > 1:
+            raise ApiError(
+                422, f"{name}: the form has this field {len(values)} times.", code="invalid_value", param=name
+            )
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-ID"] = g.request_id
+    log.info(
+        "%s %s %s %d %.0f ms",
+        g.request_id,
+        request.method,
+        request.path,
+        response.status_code,
+        1000 * (time.monotonic() - g.started),
+    )
+    return response
+
+
+def conversation_owner() -> str:
+    """Whose conversations this request may see. Without API keys there is one owner: who knows an id may use it."""
+    return ""
+
+
+class ClientGone:
+    """Whether the client of the current request has closed its connection; false where that can't be told.
+
+    Made within the request, and asked from anywhere.
+    """
+
+    def __init__(self) -> None:
+        found = request.environ.get("gunicorn.socket")
+        self._socket = found if isinstance(found, socket.socket) else None
+
+    def __call__(self) -> bool:
+        if self._socket is None:
+            return False
+        try:
+            readable, _, _ = select.select([self._socket], [], [], 0)
+            return bool(readable) and self._socket.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except (OSError, ValueError):
+            return True

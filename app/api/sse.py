@@ -1,0 +1,30 @@
+"""Server-sent events: how a stream is written, and the headers that keep proxies from holding it back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Response
+
+HEARTBEAT = ": waiting\n\n"
+"""A comment, which clients skip: it keeps proxies from giving up and shows a client that has gone."""
+
+
+DONE = "data: [DONE]\n\n"
+"""The end of a stream in the OpenAI API's form."""
+
+
+def event(name: str, data: Any) -> str:
+    return f"event: {name}\n{message(data)}"
+
+
+def message(data: Any) -> str:
+    """An event without a name, as the OpenAI API has them."""
+    return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+
+
+def response(events: Iterator[str]) -> Response:
+    headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+    return Response(events, mimetype="text/event-stream", headers=headers)

@@ -1,0 +1,25 @@
+"""Small models for the tests, in the form that transformers saves them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+from tests.engine.support import save_model
+
+END = "<|endoftext|>"
+
+
+def save_chat_model(folder: Path, **overrides: object) -> Path:
+    """A random two-layer GPT-2 with a tokenizer of the 256 bytes and an end of text."""
+    symbols = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={symbol: i for i, symbol in enumerate(symbols)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(END, special=True)])
+    save_model(folder, **{"vocab_size": len(symbols) + 1, "n_positions": 4096, "eos_token_id": 256} | overrides)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": END}), encoding="utf-8")
+    return folder

@@ -1,0 +1,128 @@
+"""How the service starts and refuses to: real gunicorn, real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.models import save_chat_model
+from tests.server import ROOT, clean_environment, free_port, serve
+
+
+def start(folder: Path, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Run a start that must end by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", "wsgi:app"],
+        cwd=ROOT,
+        env=clean_environment(**{"port": free_port()} | settings) | {"HF_HOME": str(folder / "hub")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def sentences(result: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line for line in result.stderr.splitlines() if line.startswith("troika: ")]
+
+
+def test_a_missing_folder_stops_the_start(tmp_path: Path) -> None:
+    result = start(tmp_path, model=tmp_path / "nowhere")
+    assert result.returncode == 1
+    assert sentences(result) == [f"troika: TROIKA_MODEL={tmp_path}/nowhere: there is no such folder."]
+    assert "Traceback" not in result.stderr
+
+
+def test_another_architecture_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}), encoding="utf-8")
+    result = start(tmp_path, model=tmp_path)
+    assert result.returncode == 1
+    assert "model_type is 'llama', but only 'gpt2' can be served" in sentences(result)[0]
+
+
+def test_weights_that_only_the_engine_can_judge_stop_the_start_too(tmp_path: Path) -> None:
+    folder = save_chat_model(tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"this is no checkpoint")
+    result = start(tmp_path, model=folder)
+    assert result.returncode == 4
+    assert "pytorch_model.bin" in sentences(result)[0]
+    assert "Traceback" not in result.stderr
+
+
+def test_auto_without_a_network_serves_the_starter_within_seconds(tmp_path: Path) -> None:
+    hub = {"HF_HOME": str(tmp_path / "hub"), "HF_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in hub.items():
+            patch.setenv(name, value)
+        with serve(tmp_path, model="auto") as server:
+            model = httpx.get(f"{server.url}/health").json()["model"]
+            assert model["name"] == "starter"
+            assert "could not be downloaded" in model["reason"]
+            reply = httpx.post(f"{server.url}/chat", data={"input": "Hello"}, timeout=60).json()
+            assert reply["model"] == "starter"
+            assert reply["finish_reason"] == "stop"
+            assert reply["reply"].strip()
+
+
+def test_the_service_process_never_imports_torch(tmp_path: Path) -> None:
+    with serve(tmp_path, model="starter") as server:
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+        for pid in (str(server.process.pid), *children):
+            assert "libtorch" not in Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_health_tells_loading_ready_and_restarting(tmp_path: Path) -> None:
+    with serve(tmp_path, model=save_chat_model(tmp_path / "model"), wait=False) as server, server.client() as client:
+        states = set()
+
+        def is_ready() -> bool:
+            try:
+                response = client.get("/health")
+            except httpx.HTTPError:
+                return False
+            engine = response.json()["engine"]
+            states.add(engine["state"])
+            assert (response.status_code == 200) == (engine["state"] == "ready")
+            return bool(engine["state"] == "ready")
+
+        server.wait_until(is_ready)
+        assert client.get("/health/live").json() == {"status": "live"}
+        assert client.get("/health/ready").json() == {"status": "ready"}
+        os.kill(engine_pid(server.process.pid), signal.SIGKILL)
+        server.wait_until(lambda: not is_ready())
+        assert client.get("/health/live").status_code == 200
+        server.wait_until(is_ready)
+        assert client.get("/health").json()["engine"]["restarts"] == 1
+        assert {"ready", "restarting"} <= states
+
+
+def test_sigterm_leaves_no_process_behind(tmp_path: Path) -> None:
+    with serve(tmp_path, model=save_chat_model(tmp_path / "model")) as server:
+        engine = engine_pid(server.process.pid)
+        server.process.terminate()
+        server.process.wait(timeout=30)
+        deadline = time.monotonic() + 20
+        while Path(f"/proc/{engine}").exists():
+            assert time.monotonic() < deadline, "the engine process outlived the service"
+            time.sleep(0.05)
+
+
+def engine_pid(master: int) -> int:
+    """The process that the gunicorn worker of this master has started."""
+    (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    found = [
+        int(child)
+        for task in Path(f"/proc/{worker}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+    (engine,) = found
+    return engine
