@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from app.engine.attention import attend_rows, attend_torch, attention_scale
 from app.engine.checkpoint import GPT2Config
+from app.engine.cuda_graphs import DecodeGraphs
 from app.engine.kv_cache import KVCache
 from app.engine.linear import Linear, LinearFactory, row_buckets
 
@@ -66,6 +67,10 @@ class GPT2:
             self._head_mean = head.mean(dim=0).to(device)
             head = head - head.mean(dim=0)
         self._head = self.linears.make(head, None, max_rows=slots)
+        self._graphs: DecodeGraphs | None = None
+        if device.type == "cuda":
+            with torch.no_grad():
+                self._graphs = DecodeGraphs(self._decode, device, row_buckets(slots), self.cache.padding_slot)
 
     def _block(self, i: int, weights: dict[str, torch.Tensor]) -> Block:
         def norm(name: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -100,6 +105,8 @@ class GPT2:
         """
         rows = self._pad(len(token_ids), self._buckets)
         n = len(sampled)
+        if self._graphs is not None and n == len(token_ids) <= self._slots:
+            return self._graphs.run(token_ids, positions, slots).cpu()
         out_rows = self._pad(n, row_buckets(self._slots)) if n else 0
         hidden = self._hidden(
             _padded(token_ids, rows, 0),
@@ -110,6 +117,10 @@ class GPT2:
             return torch.empty(0, self.config.vocab_size)
         picked = hidden[torch.from_numpy(_padded(sampled, out_rows, 0)).to(self.device)]
         return self._logits(picked)[:n].cpu()
+
+    def _decode(self, token_ids: torch.Tensor, positions: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
+        """The logits of every row, from and to the device: what a graph records."""
+        return self._logits(self._layers(self._embeddings[token_ids] + self._positions[positions], (slots, positions)))
 
     def _hidden(self, token_ids: Ints, positions: Ints, slots: Ints) -> torch.Tensor:
         """The rows' residual stream after the last layer, [rows, n_embd]."""
