@@ -46,6 +46,8 @@ FIRST_WORDS = 8
 """Tokens of a long reply that a brief dialogue keeps."""
 BRIEF = 0.7
 """Share of brief dialogues: which reply is the hard part, so most of the time goes into that."""
+TORN = 0.12
+"""Share of dialogues whose questions are cut into tokens at random (BPE dropout), against slips of the finger."""
 SAMPLING = {"do_sample": True, "temperature": 0.3, "top_p": 0.9, "top_k": 20, "repetition_penalty": 1.0}
 IGNORED = -100
 
@@ -90,7 +92,10 @@ def encode(
 
 
 def batches(seed: int, tokenizer: Tokenizer, tokens: int, start: tuple[int, int] = (0, 0)) -> Iterator[Batch]:
-    """Endless batches of about `tokens` tokens, the same for the same seed, from the place `start` on."""
+    """Endless batches of about `tokens` tokens from the place `start` on.
+
+    The same for the same seed, but for the BPE dropout, which the tokenizers library draws without a seed.
+    """
     torn = Tokenizer.from_str(tokenizer.to_str())
     torn.model.dropout = 0.1
     chunk, first = start
@@ -98,7 +103,7 @@ def batches(seed: int, tokenizer: Tokenizer, tokens: int, start: tuple[int, int]
         rng = random.Random(f"{seed}/{chunk}")
         rows = []
         for dialogue in dialogues(seed, chunk * CHUNK, CHUNK):
-            ids, counted = encode(dialogue, tokenizer, torn if rng.random() < 0.12 else None, rng.random() < BRIEF)
+            ids, counted = encode(dialogue, tokenizer, torn if rng.random() < TORN else None, rng.random() < BRIEF)
             rows.append((ids[:CONTEXT], counted[:CONTEXT]))
         rows.sort(key=lambda row: len(row[0]))
         groups: list[list[tuple[list[int], list[bool]]]] = [[]]

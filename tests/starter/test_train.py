@@ -46,13 +46,14 @@ def test_training_learns_and_resumes(tmp_path: Path) -> None:
     assert not (tmp_path / "checkpoint.old").exists()
 
 
-def test_batches_go_on_from_their_place() -> None:
+def test_batches_go_on_from_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "TORN", 0.0)  # the tokenizers library draws its dropout without a seed
     tokenizer = Tokenizer.from_file(str(CHECKPOINT / "tokenizer.json"))
     whole = list(itertools.islice(batches(1, tokenizer, 4096), 6))
     later = list(itertools.islice(batches(1, tokenizer, 4096, whole[3].after), 2))
     for one, other in zip(whole[4:], later, strict=True):
-        assert torch.equal(one.counted, other.counted)
         assert one.after == other.after
+        assert torch.equal(one.ids, other.ids)
     assert all(batch.ids.numel() <= 4096 or len(batch.ids) == 1 for batch in whole)
     assert all(bool(batch.counted.any()) for batch in whole)
 
