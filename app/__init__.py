@@ -36,13 +36,13 @@ def create_app(
     from app.chat.tokenizer import Tokenizer
     from app.engine.client import EngineLimits, LocalEngine
     from app.engine.messages import EngineConfig
-    from app.engine.model_source import resolve
+    from app.engine.model_source import resolve_once
     from app.storage.database import Database
     from config.settings import load_settings
 
     settings = settings or load_settings()
     logs.configure(settings.log_level)
-    source = resolve(settings.model)
+    source = resolve_once(settings.model)
     tokenizer = Tokenizer.from_folder(source.folder)
     template = select_template(settings.template, tokenizer, source.name)
     app = APIFlask(

@@ -35,9 +35,9 @@ def on_starting(server: Any) -> None:
     A model that cannot be served then stops the start with a sentence, a download shows its progress here and is
     not cut off by the worker's timeout, and the worker inherits the answer.
     """
-    from app.engine.model_source import ModelRefusedError, resolve
+    from app.engine.model_source import ModelRefusedError, resolve_once
 
     try:
-        resolve(_settings.model)
+        resolve_once(_settings.model)
     except ModelRefusedError as error:
         sys.exit(f"troika: {error}")

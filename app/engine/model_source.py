@@ -7,6 +7,7 @@ a sentence. `checkpoint` reads the tensors.
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import json
 import logging
@@ -77,6 +78,12 @@ def resolve(model: str) -> ModelSource:
             f"TROIKA_MODEL={model} is neither a folder nor in the local Hugging Face cache, and could not be "
             f"downloaded: {error} Give a folder, connect to the network, or use TROIKA_MODEL=starter."
         ) from error
+
+
+@functools.cache
+def resolve_once(model: str) -> ModelSource:
+    """As `resolve`, asked once a process: what gunicorn's master found before it forked, its workers find here."""
+    return resolve(model)
 
 
 def _resolve_auto() -> ModelSource:
