@@ -38,10 +38,12 @@ def create_app(
     from app.engine.messages import EngineConfig
     from app.engine.model_source import resolve_once
     from app.storage.database import Database
-    from config.settings import load_settings
+    from config.settings import load_settings, unknown_variables
 
     settings = settings or load_settings()
     logs.configure(settings.log_level)
+    for name in unknown_variables():
+        logs.log.warning("%s is not a setting; the README lists them all", name)
     source = resolve_once(settings.model)
     tokenizer = Tokenizer.from_folder(source.folder)
     template = select_template(settings.template, tokenizer, source.name)

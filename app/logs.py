@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+log = logging.getLogger("troika")
+
 
 def configure(level: str) -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=level.upper())

@@ -73,6 +73,11 @@ def test_auto_without_a_network_serves_the_starter_within_seconds(tmp_path: Path
             assert reply["reply"].strip()
 
 
+def test_a_misspelt_setting_is_named_in_the_log(tmp_path: Path) -> None:
+    with serve(tmp_path, model=save_chat_model(tmp_path / "model"), prot=1) as server:
+        assert "TROIKA_PROT is not a setting" in server.log
+
+
 def test_the_service_process_never_imports_torch(tmp_path: Path) -> None:
     with serve(tmp_path, model="starter") as server:
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
