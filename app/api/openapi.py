@@ -19,7 +19,7 @@ from app.api.errors import ErrorBody
 Schema = dict[str, Any]
 
 DESCRIPTION = """\
-GPT-2 chat over HTTP: `POST /chat`, the OpenAI API under `/v1`, and a training run to watch.
+GPT-2 chat over HTTP: `POST /chat` and the OpenAI API under `/v1`.
 
 Every error has one shape, `{"error": {"message", "type", "param", "code", "request_id"}}`. An unknown or unsupported
 field is refused by name, never ignored. To import this into Postman: Import, then the address of this document.
