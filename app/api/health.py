@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from apiflask import APIBlueprint
-from flask import current_app
 from pydantic import BaseModel, Field
 
 import app
+from app.api.chat import service as chat_service
 from app.api.errors import ServiceNotReadyError
-from app.chat.service import ChatService
 
 blueprint = APIBlueprint("health", __name__, url_prefix="/health", tag="Health")
 
@@ -59,10 +58,6 @@ class Health(BaseModel):
     engine: Engine = Field(description="What computes it.")
 
 
-def _service() -> ChatService:
-    return cast(ChatService, current_app.extensions["chat"])
-
-
 @blueprint.get("/live")
 @blueprint.output(Live)
 @blueprint.doc(summary="Whether the process answers")
@@ -74,7 +69,7 @@ def live() -> Live:
 @blueprint.output(Ready)
 @blueprint.doc(summary="Whether the service can generate now", responses={503: "Not ready; the message says why"})
 def ready() -> Ready:
-    status = _service().status()
+    status = chat_service().status()
     if status.state != "ready":
         raise ServiceNotReadyError(status.reason)
     return Ready()
@@ -84,7 +79,7 @@ def ready() -> Ready:
 @blueprint.output(Health)
 @blueprint.doc(summary="The state of the service", responses={503: "The same, when it is not ready"})
 def health() -> Any:
-    service = _service()
+    service = chat_service()
     status = service.status()
     ready, stats = status.ready, status.stats
     body = Health(

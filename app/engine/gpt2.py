@@ -52,6 +52,7 @@ class GPT2:
         self.config = config
         self.device = device
         self._buckets = row_buckets(max_rows)
+        self._sampled_buckets = row_buckets(slots)
         self._slots = slots
         self.cache = KVCache(config, slots, device, cache_dtype(device, precision))
         self.linears = LinearFactory(device, precision, self._buckets)
@@ -70,7 +71,7 @@ class GPT2:
         self._graphs: DecodeGraphs | None = None
         if device.type == "cuda":
             with torch.no_grad():
-                self._graphs = DecodeGraphs(self._decode, device, row_buckets(slots), self.cache.padding_slot)
+                self._graphs = DecodeGraphs(self._decode, device, self._sampled_buckets, self.cache.padding_slot)
 
     def _block(self, i: int, weights: dict[str, torch.Tensor]) -> Block:
         def norm(name: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,7 +108,7 @@ class GPT2:
         n = len(sampled)
         if self._graphs is not None and n == len(token_ids) <= self._slots:
             return self._graphs.run(token_ids, positions, slots).cpu()
-        out_rows = self._pad(n, row_buckets(self._slots)) if n else 0
+        out_rows = self._pad(n, self._sampled_buckets) if n else 0
         hidden = self._hidden(
             _padded(token_ids, rows, 0),
             _padded(positions, rows, 0),
@@ -118,14 +119,17 @@ class GPT2:
         picked = hidden[torch.from_numpy(_padded(sampled, out_rows, 0)).to(self.device)]
         return self._logits(picked)[:n].cpu()
 
+    def _embed(self, token_ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        return self._embeddings[token_ids] + self._positions[positions]
+
     def _decode(self, token_ids: torch.Tensor, positions: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
         """The logits of every row, from and to the device: what a graph records."""
-        return self._logits(self._layers(self._embeddings[token_ids] + self._positions[positions], (slots, positions)))
+        return self._logits(self._layers(self._embed(token_ids, positions), (slots, positions)))
 
     def _hidden(self, token_ids: Ints, positions: Ints, slots: Ints) -> torch.Tensor:
         """The rows' residual stream after the last layer, [rows, n_embd]."""
         ids, at = torch.from_numpy(token_ids).to(self.device), torch.from_numpy(positions).to(self.device)
-        x = self._embeddings[ids] + self._positions[at]
+        x = self._embed(ids, at)
         place = (slots, positions) if self.device.type == "cpu" else (torch.from_numpy(slots).to(self.device), at)
         return self._layers(x, place)
 

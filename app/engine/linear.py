@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from numba import njit, prange
 
+from app.engine.model_source import first_line
+
 PARALLEL_ROWS = 4
 """From so many rows on, sharing them out among the threads gains more than it costs."""
 
@@ -182,7 +184,7 @@ class LinearFactory:
             if self._precision == "int8":
                 dtype = torch.float32
             self._note(
-                f"{kernel} does not work here ({str(error).splitlines()[0]}): using F.linear, which is slower, and "
+                f"{kernel} does not work here ({first_line(error)}): using F.linear, which is slower, and "
                 "whose replies may differ with the load in their last bits."
             )
         self.invariant = False
