@@ -39,6 +39,13 @@ class ChatRequest(Sampling):
         description="The conversation to go on with, from an earlier reply. Default: a new one begins.",
         examples=["conv_8d2f6c1e0b7a4953a1f0e2d4c6b8a793"],
     )
+    replace_last: bool | None = Field(
+        None,
+        description="Answer in place of the conversation's last turn, which is not seen and stays until this one is "
+        "stored: with the same `input` a retry, with another an edit. Its system message holds on unless another is "
+        "given. Default: false.",
+        examples=[False],
+    )
     truncation: Truncation = Field(
         "auto",
         description="What to do when the conversation is too long for the model: auto leaves out its oldest turns, "
@@ -125,6 +132,13 @@ def service() -> ChatService:
 )
 def chat(body: ChatRequest) -> Response | ChatReply:
     chat_service = service()
+    if body.replace_last and body.conversation_id is None:
+        raise ApiError(
+            422,
+            "replace_last: it needs the conversation_id of the conversation whose last turn is meant.",
+            code="invalid_value",
+            param="replace_last",
+        )
     limit = chat_service.settings.max_input_chars
     for name, text in (("input", body.input), ("system", body.system or "")):
         if len(text) > limit:
@@ -144,6 +158,7 @@ def chat(body: ChatRequest) -> Response | ChatReply:
             owner=request.remote_addr or "",
             truncation=body.truncation,
             streamed=bool(body.stream),
+            replace_last=bool(body.replace_last),
             is_gone=ClientGone(),
         )
     except ContextOverflow as error:

@@ -77,7 +77,7 @@ class Lease:
     """The right to add one turn to a conversation, and what stands before it.
 
     `turns` are the newest ones, as many as were asked for, `earlier` how many there are before those, and `system` the
-    system message in force.
+    system message in force. `replaced` is the last turn if the new one is to take its place; it is in none of these.
     """
 
     conversation_id: str
@@ -87,6 +87,7 @@ class Lease:
     system: str | None = None
     turns: list[StoredTurn] = field(default_factory=list)
     earlier: int = 0
+    replaced: StoredTurn | None = None
 
     def messages(self, user: str, system: str | None = None) -> list[Message]:
         """The conversation with its next message. A system message holds until another, or an empty one, is given."""
@@ -127,11 +128,14 @@ class Memory:
 
     # -- turns -----------------------------------------------------------------------------------------------
 
-    def begin(self, conversation_id: str | None, owner: str, model: str, max_turns: int) -> Lease:
+    def begin(
+        self, conversation_id: str | None, owner: str, model: str, max_turns: int, *, replace_last: bool = False
+    ) -> Lease:
         """Begin a turn of a conversation (None: of a new one), and read its last `max_turns` turns.
 
-        Raises `ConversationNotFoundError`, `ConversationBusyError` or `DatabaseError`. Give the lease to `store` or to
-        `release` in the end.
+        With `replace_last` the turn is to take the place of the last one, which stays until then. Raises
+        `ConversationNotFoundError` (also if there is no turn to replace), `ConversationBusyError` or `DatabaseError`.
+        Give the lease to `store` or to `release` in the end.
         """
         now = self._now()
         turn_id = secrets.token_hex(8)
@@ -149,9 +153,10 @@ class Memory:
                     raise ConversationBusyError(
                         f"The conversation {conversation_id} is busy with another turn; wait until that has ended."
                     )
-                lease = Lease(
-                    conversation_id, turn_id, False, renew_until, *_history(session, conversation_id, max_turns)
-                )
+                last = _last_turn(session, conversation_id) if replace_last else None
+                history = _history(session, conversation_id, max_turns, last.position if last else None)
+                replaced = _stored(last) if last else None
+                lease = Lease(conversation_id, turn_id, False, renew_until, *history, replaced)
             conversation.busy_turn = turn_id
             conversation.busy_process = self._process
             conversation.busy_until = now + timedelta(seconds=LEASE_S)
@@ -160,7 +165,7 @@ class Memory:
         return lease
 
     def store(self, lease: Lease, turn: StoredTurn) -> None:
-        """Add the turn and end the lease, both or neither.
+        """Add the turn, or put it in place of the one it replaces, and end the lease: all or nothing.
 
         A conversation that was erased meanwhile stays so. Raises `ConversationBusyError` if the lease was lost to
         another turn, or `DatabaseError`; the turn is not stored then.
@@ -175,11 +180,16 @@ class Memory:
                     f"The conversation {lease.conversation_id} went on without this turn, which took too long; "
                     "it was not stored."
                 )
-            count = select(func.count()).where(Turn.conversation_id == conversation.id)
+            mine = Turn.conversation_id == conversation.id
+            position = session.execute(select(func.count()).where(mine)).scalar_one()
+            if lease.replaced:
+                position -= 1
+                session.execute(delete(Turn).where(mine, Turn.position == position))
+                self._to_scrub = True
             session.add(
                 Turn(
                     conversation_id=conversation.id,
-                    position=session.execute(count).scalar_one(),
+                    position=position,
                     **{name: getattr(turn, name) for name in StoredTurn.__slots__},
                 )
             )
@@ -308,9 +318,21 @@ def _find(session: Session, conversation_id: str, owner: str, *, lock: bool = Fa
     return found
 
 
-def _history(session: Session, conversation_id: str, max_turns: int) -> tuple[str | None, list[StoredTurn], int]:
-    """The system message in force, the newest turns, and how many there are before them."""
+def _last_turn(session: Session, conversation_id: str) -> Turn:
+    query = select(Turn).where(Turn.conversation_id == conversation_id).order_by(Turn.position.desc()).limit(1)
+    found = session.scalar(query)
+    if found is None:
+        raise ConversationNotFoundError("The conversation has no turn to replace.")
+    return found
+
+
+def _history(
+    session: Session, conversation_id: str, max_turns: int, before: int | None
+) -> tuple[str | None, list[StoredTurn], int]:
+    """The system message in force, the newest turns, and how many there are before them; all before a position."""
     mine = Turn.conversation_id == conversation_id
+    if before is not None:
+        mine &= Turn.position < before
     newest_first = Turn.position.desc()
     system = session.scalar(select(Turn.system).where(mine, Turn.system.is_not(None)).order_by(newest_first).limit(1))
     newest: Iterable[Turn] = session.scalars(select(Turn).where(mine).order_by(newest_first).limit(max_turns))

@@ -109,14 +109,20 @@ class ChatService:
         owner: str,
         truncation: Truncation = "auto",
         streamed: bool = False,
+        replace_last: bool = False,
         is_gone: Callable[[], bool] = lambda: False,
     ) -> ConversationTurn:
         """Begin the next turn of a conversation, or (None) the first of a new one.
 
-        `system` holds from this turn on; None leaves the earlier one in force, an empty one takes it away. Raises
+        `system` holds from this turn on; None leaves the earlier one in force, an empty one takes it away. With
+        `replace_last` the turn takes the place of the last one, and None leaves that one's system message. Raises
         `ConversationNotFoundError`, `ConversationBusyError`, `DatabaseError` and what `reply` does.
         """
-        lease = self.memory.begin(conversation_id, conversation_owner, self.source.name, self.max_positions)
+        lease = self.memory.begin(
+            conversation_id, conversation_owner, self.source.name, self.max_positions, replace_last=replace_last
+        )
+        if system is None and lease.replaced:
+            system = lease.replaced.system
         try:
             messages = lease.messages(user, system)
             reply = self.reply(messages, options, owner=owner, truncation=truncation, is_gone=is_gone)

@@ -93,6 +93,43 @@ def test_without_an_id_every_message_begins_a_conversation(http: httpx.Client) -
     assert all(len(read(http, conversation_id)["turns"]) == 1 for conversation_id in ids)
 
 
+def test_the_last_turn_can_be_replaced(http: httpx.Client) -> None:
+    first = post(http, input="My name is Lin.", seed=1).json()
+    name = first["conversation_id"]
+    second = post(http, input="What is my name?", seed=2, system="Be brief.", conversation_id=name).json()
+    again = post(http, input="What is my name?", seed=2, conversation_id=name, replace_last=True).json()
+    assert (again["reply"], again["usage"]["prompt_tokens"]) == (second["reply"], second["usage"]["prompt_tokens"])
+    edited = post(http, input="Who am I?", seed=3, system="", conversation_id=name, replace_last=True).json()
+    found = read(http, name)["turns"]
+    assert [(turn["position"], turn["input"], turn["reply"], turn["seed"]) for turn in found] == [
+        (0, "My name is Lin.", first["reply"], 1),
+        (1, "Who am I?", edited["reply"], 3),
+    ]
+    post(http, input="Hi", conversation_id=name)
+    assert len(read(http, name)["turns"]) == 3
+
+
+def test_the_only_turn_can_be_replaced(http: httpx.Client) -> None:
+    first = post(http, input="Hello", seed=1).json()
+    again = post(http, input="Hello", seed=1, conversation_id=first["conversation_id"], replace_last=True).json()
+    assert again["reply"] == first["reply"]
+    assert len(read(http, first["conversation_id"])["turns"]) == 1
+
+
+def test_a_replacement_that_fails_leaves_the_turn(http: httpx.Client) -> None:
+    first = post(http, input="Hello", seed=1).json()
+    name = first["conversation_id"]
+    body = {"input": "x" * 1900, "truncation": "error", "max_new_tokens": 4000}
+    assert_error(post(http, conversation_id=name, replace_last=True, **body), 400, "max_new_tokens")
+    assert [turn["input"] for turn in read(http, name)["turns"]] == ["Hello"]
+    assert read(http, name)["busy"] is False
+
+
+def test_replacing_needs_a_conversation(http: httpx.Client) -> None:
+    assert_error(post(http, input="Hello", replace_last=True), 422, "replace_last")
+    assert_error(post(http, input="Hello", replace_last=True, conversation_id=NOBODYS), 404, "conversation_id")
+
+
 @pytest.mark.slow
 def test_a_conversation_goes_on_after_a_restart(stored_in: str, chat_model: Path, tmp_path: Path) -> None:
     settings = {"model": chat_model, "database_url": stored_in}

@@ -123,6 +123,27 @@ def test_a_conversation_survives_a_restart(database_url: str) -> None:
         ]
 
 
+def test_a_replaced_turn_is_not_seen_and_stays_until_the_new_one_is_stored(memory: Memory) -> None:
+    first, second = turn("My name is Lin.", "Hello!", system="Be kind."), turn("Who am I?", "Lin.", system="Be brief.")
+    conversation_id = say(memory, None, first, second)
+    given_up = memory.begin(conversation_id, "", "gpt2", 1024, replace_last=True)
+    memory.release(given_up)
+    assert memory.read(conversation_id, "").turns == [first, second]
+    lease = memory.begin(conversation_id, "", "gpt2", 1024, replace_last=True)
+    assert (lease.turns, lease.system, lease.replaced) == ([first], "Be kind.", second)
+    memory.store(lease, turn("Who am I?", "You are Lin."))
+    assert memory.read(conversation_id, "").turns == [first, turn("Who am I?", "You are Lin.")]
+    few = memory.begin(conversation_id, "", "gpt2", 1, replace_last=True)
+    assert (few.turns, few.earlier) == ([first], 0)
+
+
+def test_a_conversation_that_has_no_turn_has_none_to_replace(memory: Memory, clock: Clock) -> None:
+    lease = begin(memory)
+    clock.advance(seconds=LEASE_S + 1)
+    with pytest.raises(ConversationNotFoundError, match="no turn to replace"):
+        memory.begin(lease.conversation_id, "", "gpt2", 1, replace_last=True)
+
+
 def test_ids_are_long_and_never_the_same(memory: Memory) -> None:
     ids = {say(memory, None, turn()) for _ in range(5)}
     assert len(ids) == 5
