@@ -29,7 +29,7 @@ def create_app(
     from apiflask import APIFlask
 
     from app import logs
-    from app.api import chat, conversations, errors, health, openai, openapi, requests
+    from app.api import auth, chat, conversations, errors, health, openai, openapi, requests
     from app.chat.memory import Memory
     from app.chat.service import ChatService
     from app.chat.templates import select_template
@@ -44,6 +44,7 @@ def create_app(
     logs.configure(settings.log_level)
     for name in unknown_variables():
         logs.log.warning("%s is not a setting; the README lists them all", name)
+    keys = auth.ApiKeys.from_settings(settings)
     source = resolve_once(settings.model)
     tokenizer = Tokenizer.from_folder(source.folder)
     template = select_template(settings.template, tokenizer, source.name)
@@ -89,6 +90,8 @@ def create_app(
     app.extensions["chat"] = ChatService(source, tokenizer, template, engine, memory, settings)
     requests.init_app(app)
     errors.init_app(app)
+    auth.init_app(app, keys)
+    requests.check_bodies(app)
     app.register_blueprint(chat.blueprint)
     app.register_blueprint(openai.blueprint)
     app.register_blueprint(conversations.blueprint)

@@ -105,6 +105,13 @@ class Settings(BaseSettings):
         le=3600,
     )
     grace_s: int = _setting(30, "Seconds that running replies get to finish after SIGTERM.", "0 to 3600", ge=0, le=3600)
+    api_keys: str = _setting(
+        "",
+        "API keys; with any, every request but those for health and pages needs one. See Access.",
+        "NAME:SHA256,NAME:SHA256,…",
+        repr=False,
+    )
+    api_keys_file: str = _setting("", "A file with one such entry in each line.", "a file")
     database_url: str = _setting(
         "sqlite:///data/troika.db",
         "Where conversations are kept; a relative path starts at the working folder.",
@@ -170,6 +177,8 @@ def _sentence(error: ValidationError) -> str:
     if name == "port" and variable not in os.environ and "PORT" in os.environ:
         variable = "PORT"
     value = re.sub(r"://.*@", "://***@", str(os.environ.get(variable, problem.get("input"))))  # no password in a log
+    if not field.repr:
+        value = "***"
     return f"{variable}={value} is not allowed: it must be {allowed_values(name)}."
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from apiflask import APIBlueprint
-from flask import Response, current_app, g, request
+from flask import Response, current_app, g
 from pydantic import BaseModel, Field
 
 from app.api import sse
 from app.api.errors import ApiError, context_overflow, from_exception
-from app.api.requests import ClientGone, conversation_owner
+from app.api.requests import ClientGone, caller, conversation_owner
 from app.api.schemas import Context, FilledText, Sampling, Text, Usage
 from app.chat.context import ContextOverflow, Truncation
 from app.chat.conversation import ConversationTurn
@@ -155,7 +155,7 @@ def chat(body: ChatRequest) -> Response | ChatReply:
             body.system,
             body.options(),
             conversation_owner=conversation_owner(),
-            owner=request.remote_addr or "",
+            owner=caller(),
             truncation=body.truncation,
             streamed=bool(body.stream),
             replace_last=bool(body.replace_last),

@@ -93,6 +93,26 @@ class UnsupportedMediaTypeError(ApiError):
         )
 
 
+class NoApiKeyError(ApiError):
+    def __init__(self) -> None:
+        super().__init__(
+            401,
+            "This service needs an API key: send it in the header `Authorization: Bearer KEY`.",
+            code="invalid_api_key",
+            headers={"WWW-Authenticate": 'Bearer realm="troika"'},
+        )
+
+
+class WrongApiKeyError(ApiError):
+    def __init__(self) -> None:
+        super().__init__(
+            401,
+            "The API key is none of this service's.",
+            code="invalid_api_key",
+            headers={"WWW-Authenticate": 'Bearer realm="troika", error="invalid_token"'},
+        )
+
+
 class ServiceNotReadyError(ApiError):
     def __init__(self, reason: str) -> None:
         super().__init__(503, f"The service is not ready: {reason}.", code="not_ready", headers={"Retry-After": "2"})

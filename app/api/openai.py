@@ -25,7 +25,7 @@ from app.api.openai_schemas import (
     TokenizeRequest,
 )
 from app.api.openai_writers import ChatWriter, TextWriter, Writer, stream
-from app.api.requests import ClientGone
+from app.api.requests import ClientGone, caller
 from app.chat.context import ContextOverflow
 from app.chat.prompt import Message, TemplateError
 from app.chat.service import ChatService, GenerationOptions
@@ -64,7 +64,7 @@ def chat_completions(body: ChatCompletionRequest) -> Response | out.ChatCompleti
             _messages(chat_service, body.messages),
             _options(body, body.max_completion_tokens or body.max_tokens, logprobs),
             body.choices,
-            owner=request.remote_addr or "",
+            owner=caller(),
             truncation=body.truncation or "auto",
             is_gone=ClientGone(),
         )
@@ -90,7 +90,7 @@ def completions(body: CompletionRequest) -> Response | out.TextCompletion:
             prompts,
             _options(body, body.max_tokens or DEFAULT_MAX_TOKENS, body.logprobs),
             body.choices,
-            owner=request.remote_addr or "",
+            owner=caller(),
             is_gone=ClientGone(),
         )
     writer = TextWriter(chat_service, choices, body.choices, echo=bool(body.echo))

@@ -6,6 +6,7 @@ The page is Swagger UI from a package beside this one: nothing of it comes from 
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ from apiflask import APIBlueprint, APIFlask
 from flask import Response, current_app, jsonify, request, send_from_directory
 from werkzeug.exceptions import NotFound
 
+from app.api import auth
 from app.api.errors import ErrorBody
 
 Schema = dict[str, Any]
@@ -27,7 +29,7 @@ field is refused by name, never ignored. To import this into Postman: Import, th
 
 TAGS = {
     "Chat": "One message in, one reply out.",
-    "OpenAI": "What clients of the OpenAI API expect; base URL `/v1`, any API key.",
+    "OpenAI": "What clients of the OpenAI API expect; base URL `/v1`.",
     "Conversations": "What was said, to be read and erased.",
     "Training": "A digit classifier, trained before your eyes.",
     "Health": "The state of the service.",
@@ -88,6 +90,8 @@ def exact(spec: Any) -> Any:
     error = ErrorBody.model_json_schema(ref_template="#/components/schemas/ErrorBody.{model}")
     schemas |= {f"ErrorBody.{name}": schema for name, schema in error.pop("$defs").items()}
     schemas["ErrorBody"] = error
+    if current_app.extensions["api_keys"]:
+        _require_keys(spec)
     for schema in schemas.values():
         _drop_titles(schema)
     for path, method, operation in _operations(spec):
@@ -104,6 +108,19 @@ def exact(spec: Any) -> Any:
                 "example": STREAM_EXAMPLES[path],
             }
     return spec
+
+
+def _require_keys(spec: Schema) -> None:
+    """Declare the keys, and which operations need one."""
+    spec["components"]["securitySchemes"] = {
+        "ApiKey": {"type": "http", "scheme": "bearer", "description": "A key that the operator has given out."}
+    }
+    rules = current_app.url_map.iter_rules()
+    endpoints = {re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule): rule.endpoint for rule in rules}
+    for path, method, operation in _operations(spec):
+        if auth.needs_key(endpoints[path], method.upper()):
+            operation["security"] = [{"ApiKey": []}]
+            operation["responses"]["401"] = {"description": "There is no API key, or a wrong one"}
 
 
 def _operations(spec: Schema) -> list[tuple[str, str, Schema]]:

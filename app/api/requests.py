@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import re
 import secrets
@@ -32,11 +33,15 @@ class Json(DefaultJSONProvider):
 
 
 def init_app(app: APIFlask) -> None:
+    """What comes before everything else; `check_bodies` when it is known who asks."""
     app.json = Json(app)
     app.before_request(_begin)
+    app.after_request(_finish)
+
+
+def check_bodies(app: APIFlask) -> None:
     app.before_request(_check_content_type)
     app.before_request(_check_form)
-    app.after_request(_finish)
 
 
 def _begin() -> None:
@@ -79,8 +84,29 @@ def _finish(response: Response) -> Response:
 
 
 def conversation_owner() -> str:
-    """Whose conversations this request may see. Without API keys there is one owner: who knows an id may use it."""
-    return ""
+    """Whose conversations and jobs this request may see: those of its API key's name.
+
+    Without API keys there is one owner: who knows an id may use it.
+    """
+    return str(g.get("key_name", ""))
+
+
+def caller() -> str:
+    """Who shares computed prefixes and limits: an API key's name or, without keys, an address."""
+    name = conversation_owner()
+    return f"key:{name}" if name else f"address:{_network(request.remote_addr or '')}"
+
+
+def _network(address: str) -> str:
+    """The address, of IPv6 its first 64 bits: the rest is the client's to choose."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        mapped = parsed.ipv4_mapped
+        return str(mapped or ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
 
 
 class ClientGone:

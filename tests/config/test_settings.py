@@ -107,4 +107,4 @@ def test_readme_lists_every_setting_as_it_is(readme: str) -> None:
     assert listed.keys() == Settings.model_fields.keys()
     for name, field in Settings.model_fields.items():
         default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
-        assert listed[name] == (default, allowed_values(name), field.description), name
+        assert listed[name] == (default or "–", allowed_values(name), field.description), name
