@@ -29,7 +29,7 @@ def create_app(
     from apiflask import APIFlask
 
     from app import logs
-    from app.api import auth, chat, conversations, errors, health, openai, openapi, requests
+    from app.api import auth, chat, conversations, errors, health, metrics, openai, openapi, requests
     from app.chat.memory import Memory
     from app.chat.service import ChatService
     from app.chat.templates import select_template
@@ -67,6 +67,7 @@ def create_app(
         longest_turn_s=settings.request_timeout_s,
         max_age_days=settings.conversation_max_age_days,
     )
+    counts = metrics.Metrics()
     if engine is None:
         engine = LocalEngine(
             EngineConfig(
@@ -85,10 +86,12 @@ def create_app(
                 restart_timeout_s=settings.restart_timeout_s,
             ),
             on_refused,
+            counts,
         )
 
-    app.extensions["chat"] = ChatService(source, tokenizer, template, engine, memory, settings)
-    requests.init_app(app)
+    service = app.extensions["chat"] = ChatService(source, tokenizer, template, engine, memory, settings)
+    requests.init_app(app, counts)
+    metrics.init_app(app, counts, service)
     errors.init_app(app)
     auth.init_app(app, keys)
     requests.check_bodies(app)

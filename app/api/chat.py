@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from apiflask import APIBlueprint
-from flask import Response, current_app, g
+from flask import Response, current_app
 from pydantic import BaseModel, Field
 
 from app.api import sse
-from app.api.errors import ApiError, context_overflow, from_exception
-from app.api.requests import ClientGone, caller, conversation_owner
+from app.api.errors import ApiError, context_overflow
+from app.api.requests import ClientGone, RequestRecord, caller, conversation_owner, current_record
 from app.api.schemas import Context, FilledText, Sampling, Text, Usage
 from app.chat.context import ContextOverflow, Truncation
 from app.chat.conversation import ConversationTurn
@@ -163,8 +163,10 @@ def chat(body: ChatRequest) -> Response | ChatReply:
         )
     except ContextOverflow as error:
         raise context_overflow(error, "input" if error.field == "prompt" else error.field) from error
+    record = current_record()
+    record.replies = [turn.reply]
     if body.stream:
-        response = sse.response(_events(chat_service, turn, g.request_id))
+        response = sse.response(_events(chat_service, turn, record))
         response.headers["X-Conversation-ID"] = turn.conversation_id
         response.call_on_close(turn.close)  # also when the client leaves before the first event
         return response
@@ -173,7 +175,7 @@ def chat(body: ChatRequest) -> Response | ChatReply:
     return _result(chat_service, turn)
 
 
-def _events(chat_service: ChatService, turn: ConversationTurn, request_id: str) -> Iterator[str]:
+def _events(chat_service: ChatService, turn: ConversationTurn, record: RequestRecord) -> Iterator[str]:
     """The stream of a reply: `token` events, then exactly one `done`, sent when the turn is stored, or `error`."""
     try:
         for piece in turn:
@@ -184,7 +186,7 @@ def _events(chat_service: ChatService, turn: ConversationTurn, request_id: str) 
         if turn.reply.finish_reason != "cancelled":
             yield sse.event("done", _result(chat_service, turn).model_dump(exclude_none=True))
     except Exception as error:
-        yield sse.event("error", from_exception(error).body(request_id))
+        yield sse.event("error", record.error_body(error))
     finally:
         turn.close()
 

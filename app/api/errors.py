@@ -200,7 +200,8 @@ def _too_large() -> ApiError:
 
 def init_app(app: APIFlask) -> None:
     def respond(error: ApiError) -> Response:
-        response = jsonify(error.body(g.get("request_id", "")))
+        g.record.error = error.code
+        response = jsonify(error.body(g.record.id))
         response.status_code = error.status
         response.headers.update(error.headers)
         return response

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from apiflask import APIBlueprint
-from flask import Response, g, request
+from flask import Response, request
 
 from app.api import openai_replies as out
 from app.api import sse
@@ -25,7 +25,7 @@ from app.api.openai_schemas import (
     TokenizeRequest,
 )
 from app.api.openai_writers import ChatWriter, TextWriter, Writer, stream
-from app.api.requests import ClientGone, caller
+from app.api.requests import ClientGone, caller, current_record
 from app.chat.context import ContextOverflow
 from app.chat.prompt import Message, TemplateError
 from app.chat.service import ChatService, GenerationOptions
@@ -68,6 +68,7 @@ def chat_completions(body: ChatCompletionRequest) -> Response | out.ChatCompleti
             truncation=body.truncation or "auto",
             is_gone=ClientGone(),
         )
+    current_record().replies = choices.replies
     writer = ChatWriter(chat_service, choices)
     return _stream(writer, body) if body.stream else _whole(writer)
 
@@ -93,13 +94,14 @@ def completions(body: CompletionRequest) -> Response | out.TextCompletion:
             owner=caller(),
             is_gone=ClientGone(),
         )
+    current_record().replies = choices.replies
     writer = TextWriter(chat_service, choices, body.choices, echo=bool(body.echo))
     return _stream(writer, body) if body.stream else _whole(writer)
 
 
 def _stream(writer: Writer, body: Generation) -> Response:
     include_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
-    return sse.response(stream(writer, include_usage, g.request_id))
+    return sse.response(stream(writer, include_usage, current_record()))
 
 
 def _whole(writer: ChatWriter | TextWriter) -> Any:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 import app
 from app.api import openai_replies as out
 from app.api import sse
-from app.api.errors import from_exception
+from app.api.requests import RequestRecord
 from app.api.schemas import Context
 from app.chat.reply import Choices, Piece, Reply
 from app.chat.service import ChatService
@@ -42,7 +42,7 @@ class Writer(Protocol):
         """A chunk without choices, but with the usage."""
 
 
-def stream(writer: Writer, include_usage: bool, request_id: str) -> Iterator[str]:
+def stream(writer: Writer, include_usage: bool, record: RequestRecord) -> Iterator[str]:
     """The events of an answer: chunks and `[DONE]`, or an error in place of the rest."""
     # Where a usage is to come, the chunks before it have the field too.
     extra: Chunk = {"usage": None} if include_usage else {}
@@ -59,7 +59,7 @@ def stream(writer: Writer, include_usage: bool, request_id: str) -> Iterator[str
             yield sse.message(writer.usage_chunk())
         yield sse.DONE
     except Exception as error:
-        yield sse.message(from_exception(error).body(request_id))
+        yield sse.message(record.error_body(error))
     finally:
         writer.choices.close()
 

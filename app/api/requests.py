@@ -9,15 +9,21 @@ import secrets
 import select
 import socket
 import time
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 from apiflask import APIFlask
 from flask import Response, g, request
 from flask.json.provider import DefaultJSONProvider
 
-from app.api.errors import ApiError, UnsupportedMediaTypeError
+from app.api.errors import ApiError, UnsupportedMediaTypeError, from_exception
+from app.api.metrics import Metrics
+from app.chat.reply import Reply
 
 log = logging.getLogger("troika.requests")
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -32,11 +38,50 @@ class Json(DefaultJSONProvider):
             raise ValueError("it is nested too deeply") from error
 
 
-def init_app(app: APIFlask) -> None:
+@dataclass(slots=True)
+class RequestRecord:
+    """What there is to tell of a request when its answer has been sent. Views give it the replies they begin."""
+
+    id: str
+    method: str
+    route: str
+    started: float
+    status: int = 0
+    error: str | None = None
+    replies: Sequence[Reply] = ()
+
+    def error_body(self, error: Exception) -> dict[str, Any]:
+        """The last event of a stream that fails."""
+        found = from_exception(error)
+        self.error = found.code
+        return found.body(self.id)
+
+
+def init_app(app: APIFlask, metrics: Metrics) -> None:
     """What comes before everything else; `check_bodies` when it is known who asks."""
     app.json = Json(app)
-    app.before_request(_begin)
-    app.after_request(_finish)
+
+    @app.before_request
+    def begin() -> None:
+        given = request.headers.get("X-Request-ID", "")
+        g.record = RequestRecord(
+            id=given if REQUEST_ID.fullmatch(given) else f"req-{secrets.token_hex(12)}",
+            method=request.method if request.method in METHODS else "other",
+            route=request.url_rule.rule if request.url_rule else "unmatched",
+            started=time.monotonic(),
+        )
+        metrics.on_request()
+
+    @app.after_request
+    def answer(response: Response) -> Response:
+        record = current_record()
+        record.status = response.status_code
+        response.headers["X-Request-ID"] = record.id
+        if response.direct_passthrough:
+            _end(record, metrics)  # a file is the server's to send, and nobody is told when it has been
+        else:
+            response.call_on_close(lambda: _end(record, metrics))
+        return response
 
 
 def check_bodies(app: APIFlask) -> None:
@@ -44,10 +89,8 @@ def check_bodies(app: APIFlask) -> None:
     app.before_request(_check_form)
 
 
-def _begin() -> None:
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if REQUEST_ID.fullmatch(given) else f"req-{secrets.token_hex(12)}"
-    g.started = time.monotonic()
+def current_record() -> RequestRecord:
+    return cast(RequestRecord, g.record)
 
 
 def _check_content_type() -> None:
@@ -70,17 +113,10 @@ def _check_form() -> None:
             )
 
 
-def _finish(response: Response) -> Response:
-    response.headers["X-Request-ID"] = g.request_id
-    log.info(
-        "%s %s %s %d %.0f ms",
-        g.request_id,
-        request.method,
-        request.path,
-        response.status_code,
-        1000 * (time.monotonic() - g.started),
-    )
-    return response
+def _end(record: RequestRecord, metrics: Metrics) -> None:
+    seconds = time.monotonic() - record.started
+    metrics.on_answer(record.method, record.route, record.status, seconds, record.error)
+    log.info("%s %s %s %d %.0f ms", record.id, record.method, record.route, record.status, 1000 * seconds)
 
 
 def conversation_owner() -> str:

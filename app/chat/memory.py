@@ -73,6 +73,15 @@ class StoredConversation:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryCounts:
+    """Since the start: conversations that began and turns that were stored; and the turns in the making now."""
+
+    conversations: int
+    turns: int
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """The right to add one turn to a conversation, and what stands before it.
 
@@ -120,6 +129,8 @@ class Memory:
         self._process = processes.this_process()
         self._lock = threading.Lock()
         self._leases: dict[str, Lease] = {}
+        self._conversations = 0
+        self._turns = 0
         self._scrubbing = threading.Lock()
         self._to_scrub = True
         self._closing = threading.Event()
@@ -196,6 +207,9 @@ class Memory:
             conversation.model = turn.model
             conversation.updated_at = self._now()
             _free(conversation)
+        with self._lock:
+            self._conversations += lease.is_new
+            self._turns += 1
 
     def release(self, lease: Lease) -> None:
         """End the lease with nothing stored; a conversation that would have begun with this turn never was."""
@@ -210,6 +224,10 @@ class Memory:
                 )
 
     # -- conversations ---------------------------------------------------------------------------------------
+
+    def counts(self) -> MemoryCounts:
+        with self._lock:
+            return MemoryCounts(self._conversations, self._turns, len(self._leases))
 
     def read(self, conversation_id: str, owner: str) -> StoredConversation:
         """The whole conversation; raises `ConversationNotFoundError` or `DatabaseError`."""

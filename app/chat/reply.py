@@ -107,7 +107,8 @@ class Reply:
         """Free the engine's slot if the reply is not finished."""
         if self._ended_at is None:
             self._ended_at = time.monotonic()
-            self._stream.cancel()
+            # At a stop string the engine does not know yet that it is done.
+            self._stream.cancel(self.finish_reason or "cancelled")
 
     @property
     def timing(self) -> Timing:
@@ -117,6 +118,11 @@ class Reply:
     @property
     def prompt_tokens_reused(self) -> int:
         return self._stream.prompt_tokens_reused
+
+    @property
+    def queue_s(self) -> float | None:
+        """Seconds that it waited for a place in the batch, None if it never got one."""
+        return self._stream.queue_s
 
 
 class Choices:

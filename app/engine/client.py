@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from app.engine.messages import (
     Cancel,
@@ -39,11 +39,13 @@ from app.engine.messages import (
     Submit,
     Token,
 )
+from app.engine.observer import EngineObserver, NoObserver, RequestSummary
 from app.engine.openmp import link_torch_openmp
 
 log = logging.getLogger(__name__)
 
 State = Literal["loading", "ready", "restarting", "refused", "closed"]
+STATES: tuple[State, ...] = get_args(State)
 
 ROOT = Path(__file__).parents[2]
 """Where the child finds the package `app`, wherever the service was started."""
@@ -92,6 +94,7 @@ class EngineStatus:
     running: int
     waiting: int
     restarts: int
+    pid: int | None
 
 
 class TokenStream:
@@ -101,11 +104,12 @@ class TokenStream:
     meanwhile, such as a heartbeat.
     """
 
-    def __init__(self, request_id: int, prompt: tuple[int, ...], cancel: Callable[[int], None]) -> None:
+    def __init__(self, request_id: int, prompt: tuple[int, ...], cancel: Callable[[int, str], None]) -> None:
         self.request_id = request_id
         self.prompt = prompt
         self.finish_reason: str | None = None
         self.prompt_tokens_reused = 0
+        self.queue_s: float | None = None
         self._cancel = cancel
         self._listener: Callable[[], None] | None = None
         self._events: queue.SimpleQueue[Token | str | EngineError] = queue.SimpleQueue()
@@ -134,9 +138,9 @@ class TokenStream:
         """
         self._listener = listener
 
-    def cancel(self) -> None:
-        """Stop the request, wherever it is; its stream ends with the reason `cancelled`. Safe at any time."""
-        self._cancel(self.request_id)
+    def cancel(self, reason: str = "cancelled") -> None:
+        """Stop the request, wherever it is; its stream ends with the reason. Safe at any time."""
+        self._cancel(self.request_id, reason)
 
     def put(self, event: Token | str | EngineError) -> None:
         """For the engine client: a token, the reason of the end, or the error that is the end."""
@@ -162,7 +166,7 @@ class EngineClient(Protocol):
         `owner` is whose prefixes may be reused for it; without one it shares nothing.
         """
 
-    def cancel(self, request_id: int) -> None: ...
+    def cancel(self, request_id: int, reason: str = "cancelled") -> None: ...
 
     def status(self) -> EngineStatus: ...
 
@@ -178,6 +182,8 @@ class _Request:
     submitted: float
     output: list[int] = field(default_factory=list)
     admitted: float | None = None
+    first_token: float | None = None
+    last_token: float | None = None
     crashes: int = 0
 
     @property
@@ -187,6 +193,16 @@ class _Request:
     def resubmit(self) -> Submit:
         left = None if self.submit.deadline_s is None else max(0.0, self.deadline - time.monotonic())
         return replace(self.submit, output=tuple(self.output), suspect=self.crashes > 0, deadline_s=left)
+
+    def summary(self, reason: str) -> RequestSummary:
+        return RequestSummary(
+            reason,
+            prompt_tokens=len(self.submit.prompt),
+            output_tokens=len(self.output),
+            admitted_s=self.stream.queue_s,
+            first_token_s=None if self.first_token is None else self.first_token - self.submitted,
+            total_s=time.monotonic() - self.submitted,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +239,12 @@ class LocalEngine:
         config: EngineConfig,
         limits: EngineLimits | None = None,
         on_refused: Callable[[str], None] | None = None,
+        observer: EngineObserver | None = None,
     ) -> None:
         self.config = replace(config, folder=str(Path(config.folder).resolve()))
         self.limits = limits or EngineLimits()
         self._on_refused = on_refused
+        self._observer = observer or NoObserver()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._ids = itertools.count(1)
@@ -270,12 +288,12 @@ class LocalEngine:
                 self._outbox.put(message)
         return stream
 
-    def cancel(self, request_id: int) -> None:
+    def cancel(self, request_id: int, reason: str = "cancelled") -> None:
         with self._lock:
             if request_id not in self._requests:
                 return
             # The stream ends here and now: the engine may be slow to answer, or be dying without having read this.
-            self._end(request_id, "cancelled")
+            self._end(request_id, reason)
             if self._state == "ready":
                 self._outbox.put(Cancel(request_id))
 
@@ -290,6 +308,7 @@ class LocalEngine:
                 running=running,
                 waiting=len(self._requests) - running,
                 restarts=self._restarts,
+                pid=self.pid,
             )
 
     @property
@@ -435,10 +454,7 @@ class LocalEngine:
                         self._probing = message.probing
                         for request_id, reused in zip(message.admitted, message.reused, strict=True):
                             if (request := self._requests.get(request_id)) is not None:
-                                request.admitted = heard
-                                # What a resumed sequence reuses is no part of its prompt's story.
-                                if not request.output:
-                                    request.stream.prompt_tokens_reused = reused
+                                self._admit(request, heard, reused)
                 elif isinstance(message, Ready):
                     writer = self._open(connection, message)
                 elif isinstance(message, Refused):
@@ -486,14 +502,31 @@ class LocalEngine:
         if self._on_refused is not None:
             self._on_refused(message)
 
+    def _admit(self, request: _Request, now: float, reused: int) -> None:
+        request.admitted = now
+        # What a resumed sequence reuses, and when it is admitted again, is no part of its prompt's story.
+        if not request.output:
+            request.stream.prompt_tokens_reused = reused
+        if request.stream.queue_s is None:
+            request.stream.queue_s = now - request.submitted
+            self._observer.on_admission(len(request.submit.prompt), reused, request.stream.queue_s)
+
     def _book(self, message: StepOutput) -> None:
+        now = time.monotonic()
         with self._lock:
             self._stats = message.stats
+            if message.stats.sequences:
+                self._observer.on_step(message.stats)
             for token in message.tokens:
                 request = self._requests.get(token.request_id)
                 if request is not None:
                     request.output.append(token.token_id)
                     request.stream.put(token)
+                    self._observer.on_token(
+                        now - (request.last_token or request.submitted), first=not request.last_token
+                    )
+                    request.last_token = now
+                    request.first_token = request.first_token or now
             for finished in message.finished:
                 self._end(finished.request_id, finished.reason)
 
@@ -504,9 +537,12 @@ class LocalEngine:
                 self._recent_lifetimes.append(time.monotonic() - request.admitted)
             late = EngineTimeoutError("The request took longer than its deadline.")
             request.stream.put(late if reason == "timeout" else reason)
+            self._observer.on_end(request.summary(reason))
 
     def _fail(self, request_id: int, error: EngineError) -> None:
-        self._requests.pop(request_id).stream.put(error)
+        request = self._requests.pop(request_id)
+        request.stream.put(error)
+        self._observer.on_end(request.summary("error"))
 
     def _fail_all(self, error: EngineError) -> None:
         for request_id in list(self._requests):

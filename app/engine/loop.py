@@ -42,7 +42,8 @@ class EngineLoop:
         started = time.perf_counter()
         tokens = sample(self._forward(batch), batch.sampled)
         finished = self.scheduler.update(batch, tokens)
-        return StepOutput(tuple(tokens), tuple(finished), self.stats(batch.rows, time.perf_counter() - started))
+        seconds = time.perf_counter() - started
+        return StepOutput(tuple(tokens), tuple(finished), self.stats(batch.rows, len(batch.chunks), seconds))
 
     def _forward(self, batch: Batch) -> NDArray[np.float32]:
         """The logits of `batch.sampled`, [n, vocabulary]."""
@@ -66,7 +67,7 @@ class EngineLoop:
             np.array(sampled, np.int64),
         ).numpy()
 
-    def stats(self, rows: int = 0, seconds: float = 0.0) -> StepStats:
+    def stats(self, rows: int = 0, sequences: int = 0, seconds: float = 0.0) -> StepStats:
         pool = self.scheduler.slots
         return StepStats(
             running=len(self.scheduler.running),
@@ -74,6 +75,7 @@ class EngineLoop:
             slots_held=pool.held,
             cached_tokens=pool.cached_tokens + sum(s.computed for s in self.scheduler.running),
             rows=rows,
+            sequences=sequences,
             seconds=seconds,
         )
 

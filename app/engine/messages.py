@@ -140,18 +140,18 @@ class Finished:
 
     request_id: int
     reason: str
-    prompt_tokens_reused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class StepStats:
-    """Counts after the step; `seconds` is what it took, `rows` the tokens it computed."""
+    """Counts after the step; `seconds` is what it took, `rows` the tokens it computed, of `sequences` sequences."""
 
     running: int = 0
     waiting: int = 0
     slots_held: int = 0
     cached_tokens: int = 0
     rows: int = 0
+    sequences: int = 0
     seconds: float = 0.0
 
 

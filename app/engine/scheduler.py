@@ -161,4 +161,4 @@ class Scheduler:
         else:
             self.waiting.remove(sequence)
         self.slots.release(sequence)
-        return Finished(sequence.request_id, reason, sequence.reused)
+        return Finished(sequence.request_id, reason)

@@ -76,6 +76,7 @@ class Result:
     def __init__(self) -> None:
         self.tokens: list[Token] = []
         self.finished: Finished | None = None
+        self.reused = 0
 
     @property
     def ids(self) -> list[int]:
@@ -107,6 +108,9 @@ def drive(
             if (finished := loop.scheduler.cancel(request_id)) is not None:
                 results[request_id].finished = finished
         batch, expired = loop.schedule()
+        if batch is not None:
+            for request_id, reused in zip(batch.admitted, batch.reused, strict=True):
+                results[request_id].reused = reused
         output = StepOutput() if batch is None else loop.step(batch)
         for token in output.tokens:
             results[token.request_id].tokens.append(token)

@@ -71,7 +71,7 @@ def test_a_sequence_joins_at_the_next_step_and_leaves_when_it_ends() -> None:
 
     assert shares(batch) == {1: 1, 2: 4}
     _, finished = step(scheduler)
-    assert finished == [Finished(1, "length", 0)]
+    assert finished == [Finished(1, "length")]
     batch, _ = step(scheduler)
     assert shares(batch) == {2: 1}
 
@@ -200,7 +200,7 @@ def test_cancelled_sequences_leave_at_once_wherever_they_are() -> None:
     step(scheduler)
 
     # Decoding, prefilling and waiting; then one that never was, and one that has ended.
-    assert [scheduler.cancel(i) for i in (1, 2, 3)] == [Finished(i, "cancelled", 0) for i in (1, 2, 3)]
+    assert [scheduler.cancel(i) for i in (1, 2, 3)] == [Finished(i, "cancelled") for i in (1, 2, 3)]
     assert scheduler.cancel(99) is None
     assert scheduler.cancel(1) is None
 
@@ -240,7 +240,7 @@ def test_a_follow_up_computes_only_its_new_tokens() -> None:
     batch, _ = step(scheduler)
 
     assert shares(batch) == {2: 50, 3: 3}
-    assert [f.prompt_tokens_reused for f in step(scheduler)[1]] == [52]
+    assert dict(zip(batch.admitted, batch.reused, strict=True)) == {2: 0, 3: 52}
 
 
 def test_several_replies_to_one_prompt_share_its_prefill() -> None:
