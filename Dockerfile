@@ -1,59 +1,77 @@
-# docker build -t troika .            docker run -p 5000:5000 -v troika-data:/data troika
+# docker build -t troika .
+# docker run -p 5000:5000 -v troika-data:/data --read-only --tmpfs /tmp troika
 #
 # TORCH_INDEX: the address of a package index with CPU builds of torch (see pytorch.org, "Get started"); without it
 #   the ordinary index is used, whose build brings CUDA along.
-# BAKE_MODEL:  a model of the Hugging Face hub to put into the image, such as gpt2; without it the image holds the
-#   bundled starter, and `TROIKA_MODEL=gpt2` downloads to the volume at the first start.
+# BAKE_MODEL:  a model of the Hugging Face hub to put into the image, such as gpt2, which it then serves; without it
+#   `TROIKA_MODEL=auto` downloads gpt2 to the volume at the first start, or serves the bundled starter.
 
-FROM python:3.11-slim AS build
+FROM python:3.11-slim-bookworm AS build
 
 ARG TORCH_INDEX=""
 ARG BAKE_MODEL=""
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 
 WORKDIR /srv/troika
 COPY requirements.txt .
+# The C++ tests and headers of torch are of no use here, and 150 MB.
 RUN if [ -n "$TORCH_INDEX" ]; then \
-      pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements.txt)"; \
+      pip install --no-deps --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements.txt)"; \
     fi \
- && pip install -r requirements.txt
+ && pip install -r requirements.txt \
+ && rm -rf /opt/venv/lib/python3.*/site-packages/torch/test /opt/venv/lib/python3.*/site-packages/torch/include
 
 COPY wsgi.py .
 COPY config config
 COPY app app
-# Both land in the volume's folder, from which a new volume is filled.
-ENV HF_HOME=/data/huggingface NUMBA_CACHE_DIR=/data/numba
-RUN mkdir -p "$HF_HOME" "$NUMBA_CACHE_DIR" \
+# The kernels land in the volume's folder, from which Docker fills a new volume; where another is mounted there, the first
+# start compiles them. The model stays outside, where no volume hides it.
+ENV NUMBA_CACHE_DIR=/data/numba
+RUN mkdir -p "$NUMBA_CACHE_DIR" /opt/models \
  && python -m app.engine.compile \
  && if [ -n "$BAKE_MODEL" ]; then \
-      python -c 'import sys; from app.engine.model_source import resolve; print(resolve(sys.argv[1]).folder)' "$BAKE_MODEL"; \
+      mkdir -p "/opt/models/$BAKE_MODEL" \
+      && folder=$(HF_HOME=/tmp/hub python -c 'import sys; from app.engine.model_source import resolve; print(resolve(sys.argv[1]).folder)' "$BAKE_MODEL") \
+      && cp -rL "$folder/." "/opt/models/$BAKE_MODEL" \
+      && rm -rf /tmp/hub; \
     fi
 
 
-FROM python:3.11-slim
+FROM python:3.11-slim-bookworm
 
-RUN useradd --system --create-home --uid 10001 troika
+ARG BAKE_MODEL=""
+LABEL org.opencontainers.image.title="Troika" \
+      org.opencontainers.image.description="GPT-2 chat over HTTP, on a CPU or a CUDA GPU" \
+      org.opencontainers.image.base.name="python:3.11-slim-bookworm"
+
+RUN groupadd --system --gid 10001 troika \
+ && useradd --system --uid 10001 --gid 10001 --home-dir /data --no-create-home troika
 WORKDIR /srv/troika
 COPY --from=build /opt/venv /opt/venv
+COPY --from=build /opt/models /opt/models
 COPY --from=build /srv/troika /srv/troika
-COPY --from=build --chown=troika:troika /data /data
+COPY --from=build --chown=10001:10001 /data /data
 
+# Nothing is written but below /data and /tmp: the root file system may be read-only.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/data \
     HF_HOME=/data/huggingface \
     NUMBA_CACHE_DIR=/data/numba \
+    MPLCONFIGDIR=/data/matplotlib \
     TROIKA_HOST=0.0.0.0 \
-    TROIKA_PORT=5000 \
+    TROIKA_MODEL=${BAKE_MODEL:+/opt/models/}${BAKE_MODEL:-auto} \
     TROIKA_DATABASE_URL=sqlite:////data/troika.db
 
-USER troika
+USER 10001:10001
 VOLUME /data
 EXPOSE 5000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-  CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['TROIKA_PORT'] + '/health/ready', timeout=4)"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
+  CMD ["python", "-c", "import os, urllib.request; port = os.environ.get('TROIKA_PORT') or os.environ.get('PORT') or '5000'; urllib.request.urlopen(f'http://127.0.0.1:{port}/health/ready', timeout=4)"]
 
+# The exec form: gunicorn is process 1 and gets SIGTERM itself.
 CMD ["gunicorn", "-c", "config/gunicorn.py", "wsgi:app"]

@@ -6,11 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve setup test test-fast lint format bench bench-http clean
+.PHONY: serve doctor setup test test-fast lint format bench bench-http clean
 
 serve: $(VENV)/.ready
 	@echo "troika: serving on http://localhost:$${PORT:-$${TROIKA_PORT:-5000}} (Ctrl-C stops it)"
 	@exec $(BIN)/gunicorn -c config/gunicorn.py wsgi:app
+
+doctor: $(VENV)/.ready
+	@$(BIN)/python -m app.doctor
 
 setup: $(VENV)/.ready-dev
 

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from apiflask import APIFlask
 
     from app.engine.client import EngineClient
+    from app.engine.messages import EngineConfig
     from config.settings import Settings
 
 __version__ = "0.1.0"
@@ -35,7 +38,6 @@ def create_app(
     from app.chat.templates import select_template
     from app.chat.tokenizer import Tokenizer
     from app.engine.client import EngineLimits, LocalEngine
-    from app.engine.messages import EngineConfig
     from app.engine.model_source import resolve_once
     from app.storage.database import Database
     from config.settings import load_settings, unknown_variables
@@ -70,16 +72,7 @@ def create_app(
     counts = metrics.Metrics()
     if engine is None:
         engine = LocalEngine(
-            EngineConfig(
-                folder=str(source.folder),
-                device=settings.device,
-                precision=settings.precision,
-                threads=settings.engine_threads,
-                max_sequences=settings.max_sequences,
-                kv_cache_bytes=settings.kv_cache_mb << 20,
-                prefill_rows=settings.prefill_rows,
-                prefix_reuse=settings.prefix_reuse,
-            ),
+            engine_config(settings, source.folder),
             EngineLimits(
                 max_waiting=settings.max_waiting,
                 max_queued_tokens=settings.max_queued_tokens,
@@ -101,3 +94,19 @@ def create_app(
     app.register_blueprint(health.blueprint)
     openapi.init_app(app)
     return app
+
+
+def engine_config(settings: Settings, folder: Path) -> EngineConfig:
+    """What the engine process is told of the settings, for the model in `folder`."""
+    from app.engine.messages import EngineConfig
+
+    return EngineConfig(
+        folder=str(folder),
+        device=settings.device,
+        precision=settings.precision,
+        threads=settings.engine_threads,
+        max_sequences=settings.max_sequences,
+        kv_cache_bytes=settings.kv_cache_mb << 20,
+        prefill_rows=settings.prefill_rows,
+        prefix_reuse=settings.prefix_reuse,
+    )

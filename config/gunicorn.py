@@ -41,3 +41,10 @@ def on_starting(server: Any) -> None:
         resolve_once(_settings.model)
     except ModelRefusedError as error:
         sys.exit(f"troika: {error}")
+
+
+def post_worker_init(worker: Any) -> None:
+    """Log the cheap part of the self-check, when the service already answers."""
+    from app.doctor import at_start
+
+    at_start.report(_settings)

@@ -28,11 +28,11 @@ MAY_IMPORT = {
     },
     "config.settings": set(),
     # Its hooks belong to the server, which loads it; nothing imports it.
-    "config.gunicorn": {"config.settings", "app.engine.model_source"},
+    "config.gunicorn": {"config.settings", "app.engine.model_source", "app.doctor"},
 }
 """Packages of this project that a package may import; `app.api` and `app` stand above all of these."""
 
-WITHOUT_TORCH = ("messages", "sequence", "slots", "scheduler", "client", "model_source", "process")
+WITHOUT_TORCH = ("messages", "sequence", "slots", "scheduler", "client", "model_source", "process", "cores")
 """The modules of the engine that do not import torch themselves, nor anything that does."""
 
 
@@ -124,7 +124,11 @@ def test_the_light_half_of_the_engine_never_imports_torch(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["app", *modules("app.api"), *modules("app.chat"), *modules("app.storage"), *modules("config")]
+    "module",
+    [
+        *("app", "app.doctor.at_start", "app.doctor.services"),
+        *(module for package in ("app.api", "app.chat", "app.storage", "config") for module in modules(package)),
+    ],
 )
 def test_the_http_process_never_imports_torch(module: str) -> None:
     assert heavy_imports(module) == []

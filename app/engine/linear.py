@@ -135,7 +135,7 @@ class LinearFactory:
     """Makes the linear layers of one model on one device, choosing per shape the first kernel that is invariant.
 
     `notes` says, once each, what fell short of the best; `invariant` is False when some layer's bits may depend
-    on the batch.
+    on the batch. `kernels` names the kernel of each shape, written inputs→outputs.
     """
 
     def __init__(self, device: torch.device, precision: str, buckets: list[int]) -> None:
@@ -145,12 +145,14 @@ class LinearFactory:
         self._buckets = buckets
         self._choice: dict[tuple[int, int, int], Callable[[torch.Tensor, torch.Tensor | None], Linear]] = {}
         self.notes: list[str] = []
+        self.kernels: dict[str, str] = {}
         self.invariant = device.type == "cpu"
 
     def make(self, weight: torch.Tensor, bias: torch.Tensor | None, max_rows: int | None = None) -> Linear:
         """The layer for weight [outputs, inputs] and bias [outputs]; `max_rows` where it sees fewer than a batch."""
         if self._device.type != "cpu":
             moved = None if bias is None else bias.to(self._device)
+            self.kernels[f"{weight.shape[1]}→{weight.shape[0]}"] = f"F.linear {self._dtype}".replace("torch.", "")
             return DenseLinear(weight.to(self._device), moved, self._dtype)
         buckets = self._buckets if max_rows is None else row_buckets(max_rows)
         key = (*weight.shape, buckets[-1])
@@ -162,10 +164,11 @@ class LinearFactory:
         self, weight: torch.Tensor, bias: torch.Tensor | None, buckets: list[int]
     ) -> Callable[[torch.Tensor, torch.Tensor | None], Linear]:
         outputs, inputs = weight.shape
-        dtype = self._dtype
+        shape, dtype = f"{inputs}→{outputs}", self._dtype
         try:
             if self._precision == "int8":
                 is_invariant(Int8Linear(weight, bias), torch.randn(1, inputs), buckets)
+                self.kernels[shape] = "torch._int_mm int8"
                 return Int8Linear
             for pieces in _piece_counts(inputs):
 
@@ -174,6 +177,8 @@ class LinearFactory:
 
                 probe, row = cancelling(outputs, inputs, pieces)
                 if is_invariant(packed(probe, None if bias is None else bias * 0), row, buckets):
+                    cut = f" in {pieces} pieces" if pieces > 1 else ""
+                    self.kernels[shape] = f"oneDNN packed {self._precision}{cut}"
                     return packed
             self._note(
                 f"No packed kernel gives {outputs}x{inputs} layers the same bits in every batch on this processor: "
@@ -188,6 +193,7 @@ class LinearFactory:
                 "whose replies may differ with the load in their last bits."
             )
         self.invariant = False
+        self.kernels[shape] = f"F.linear {dtype}".replace("torch.", "")
         return lambda w, b: DenseLinear(w, b, dtype)
 
     def _note(self, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from app.engine.checkpoint import GPT2Config, load_weights, parameter_count
+from app.engine.cores import available_cores
 from app.engine.gpt2 import GPT2, cache_dtype
 from app.engine.kv_cache import bytes_per_slot
 from app.engine.messages import EngineConfig, Finished, Ready, SamplingParams, StepOutput, StepStats, Submit
@@ -138,11 +138,6 @@ def warm_up(loop: EngineLoop) -> None:
     while (batch := loop.schedule()[0]) is not None:
         loop.step(batch)
     loop.scheduler.slots.forget()
-
-
-def available_cores() -> int:
-    """Cores that this process may use; a container is often given fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_device(name: str) -> torch.device:

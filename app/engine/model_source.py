@@ -62,15 +62,8 @@ def resolve(model: str) -> ModelSource:
     """
     if model == "auto":
         return _resolve_auto()
-    if model == "starter":
-        return _checked(ModelSource("starter", STARTER_FOLDER, "asked for by TROIKA_MODEL"))
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return _checked(ModelSource(folder.resolve().name, folder.resolve(), "folder given by TROIKA_MODEL"))
-    if model.startswith((".", "/", "~")):
-        raise ModelRefusedError(f"TROIKA_MODEL={model}: there is no such folder.")
-    if (cached := _from_cache(model)) is not None:
-        return _checked(ModelSource(model, cached, "from the local Hugging Face cache"))
+    if (here := resolve_here(model)) is not None:
+        return here
     try:
         return _checked(ModelSource(model, _download(model), "downloaded from the Hugging Face hub"))
     except _HubError as error:
@@ -78,6 +71,34 @@ def resolve(model: str) -> ModelSource:
             f"TROIKA_MODEL={model} is neither a folder nor in the local Hugging Face cache, and could not be "
             f"downloaded: {error} Give a folder, connect to the network, or use TROIKA_MODEL=starter."
         ) from error
+
+
+def resolve_here(model: str) -> ModelSource | None:
+    """As `resolve`, but nothing is downloaded: None if the model would have to be. Raises `ModelRefusedError`."""
+    if model == "starter":
+        return _checked(ModelSource("starter", STARTER_FOLDER, "asked for by TROIKA_MODEL"))
+    folder = Path(model).expanduser()
+    if model != "auto" and folder.is_dir():
+        return _checked(ModelSource(folder.resolve().name, folder.resolve(), "folder given by TROIKA_MODEL"))
+    if model.startswith((".", "/", "~")):
+        raise ModelRefusedError(f"TROIKA_MODEL={model}: there is no such folder.")
+    name = "gpt2" if model == "auto" else model
+    if (cached := _from_cache(name)) is not None:
+        return _checked(ModelSource(name, cached, "from the local Hugging Face cache"))
+    return None
+
+
+def hub_trouble(model: str) -> str | None:
+    """Why the hub would not give `model` now, in a sentence; None if it would. Waits for `REACH_S` at most."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set."
+    try:
+        _list_files(constants.ENDPOINT, "gpt2" if model == "auto" else model)
+    except _HubError as error:
+        return str(error)
+    return None
 
 
 @functools.cache

@@ -47,7 +47,7 @@ class Database:
     """
 
     def __init__(self, app: Flask, url: str, timeout_s: float = 5.0) -> None:
-        self.url = _normalised(url)
+        self.url = normalised(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._timeout_s = timeout_s
         extension = SQLAlchemy(session_options={"expire_on_commit": False})
@@ -79,7 +79,7 @@ class Database:
             if not isinstance(error, (DatabaseError, SQLAlchemyError, CommandError, OSError)):
                 raise
             raise DatabaseError(
-                f"TROIKA_DATABASE_URL={self.url.render_as_string()} can't be used: {_reason(error)}."
+                f"TROIKA_DATABASE_URL={self.url.render_as_string()} can't be used: {reason_of(error)}."
             ) from error
 
     @contextlib.contextmanager
@@ -150,7 +150,7 @@ class Database:
             command.upgrade(config, "head")
 
 
-def _normalised(url: str) -> URL:
+def normalised(url: str) -> URL:
     """The driver for PostgreSQL is psycopg 3, whatever the URL calls it; a file's path is absolute."""
     if url.startswith("postgres"):
         return make_url("postgresql+psycopg://" + url.partition("://")[2])
@@ -177,11 +177,11 @@ def _translated() -> Iterator[None]:
     except PoolTimeoutError as error:
         raise DatabaseUnavailableError("The database has no free connection. Try again later.") from error
     except (OperationalError, InterfaceError, sqlite3.OperationalError) as error:
-        log.warning("the database is unavailable: %s", _reason(error))
+        log.warning("the database is unavailable: %s", reason_of(error))
         raise DatabaseUnavailableError("The database is locked or can't be reached. Try again later.") from error
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """The driver's own words, in one line."""
     while isinstance(error, DatabaseUnavailableError) and error.__cause__ is not None:
         error = error.__cause__

@@ -1,0 +1,57 @@
+"""What the service talks to: the database, the hub, the store of rate limits, the digits to learn from. No torch."""
+
+from __future__ import annotations
+
+from app.doctor.finding import Finding, fail, ok, warn
+from app.engine.model_source import hub_trouble
+from app.storage.database import DatabaseError
+from app.storage.inspection import inspect
+
+
+def database(url: str, timeout_s: float = 5.0) -> Finding:
+    """Whether it can be reached and written to, and whether its tables are up to date. Changes nothing."""
+    try:
+        seen = inspect(url, timeout_s)
+    except DatabaseError as error:
+        return fail(
+            "database",
+            f"it cannot be used: {error}",
+            "start it or correct TROIKA_DATABASE_URL; if it is locked, see which program holds it",
+        )
+    if seen.revision is None:
+        return ok("database", f"{seen.address} has no tables yet", "the first start makes them")
+    if not seen.known:
+        return fail(
+            "database",
+            f"{seen.address} is at migration {seen.revision}, which this version does not have",
+            "run the newer version that made it, or restore a backup from before",
+        )
+    if seen.revision != seen.head:
+        return warn(
+            "database",
+            f"{seen.address} is at migration {seen.revision}, the newest is {seen.head}",
+            "the next start brings it up to date; take a backup first",
+        )
+    return ok("database", f"{seen.address} is reachable, its tables are up to date ({seen.head})")
+
+
+def hub(model: str, is_here: bool) -> Finding:
+    """Whether the Hugging Face hub gives the model; that it does not matters only where the model is not here yet."""
+    if model == "starter":
+        return ok("hub", "not needed: the starter is in the box")
+    trouble = hub_trouble(model)
+    if trouble is None:
+        return ok("hub", "reachable", "" if is_here else "the first start downloads the model from there")
+    if is_here:
+        return ok("hub", f"not reachable ({trouble.rstrip('.')}), and not needed: the model is here")
+    if model == "auto":
+        return warn(
+            "hub",
+            f"not reachable: {trouble.rstrip('.')}",
+            "the bundled starter is served; for gpt2 connect to the network once, or give TROIKA_MODEL a folder",
+        )
+    return fail(
+        "hub",
+        f"not reachable: {trouble.rstrip('.')}",
+        "give TROIKA_MODEL a folder or starter, or connect to the network once",
+    )
