@@ -32,7 +32,19 @@ def create_app(
     from apiflask import APIFlask
 
     from app import logs
-    from app.api import auth, chat, conversations, errors, health, metrics, openai, openapi, requests
+    from app.api import (
+        auth,
+        chat,
+        conversations,
+        errors,
+        health,
+        metrics,
+        openai,
+        openapi,
+        rate_limits,
+        requests,
+        security,
+    )
     from app.chat.memory import Memory
     from app.chat.service import ChatService
     from app.chat.templates import select_template
@@ -86,7 +98,9 @@ def create_app(
     requests.init_app(app, counts)
     metrics.init_app(app, counts, service)
     errors.init_app(app)
+    security.init_app(app, settings)
     auth.init_app(app, keys)
+    rate_limits.init_app(app, settings)
     requests.check_bodies(app)
     app.register_blueprint(chat.blueprint)
     app.register_blueprint(openai.blueprint)

@@ -27,6 +27,7 @@ keepalive = 75
 accesslog = None
 loglevel = _settings.log_level
 control_socket_disable = True
+forwarded_allow_ips = ""  # which proxies are believed, and in what, is the application's affair
 
 
 def on_starting(server: Any) -> None:

@@ -18,6 +18,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+RATE = r"[1-9]\d{0,8}/([1-9]\d{0,5} )?(second|minute|hour|day)s?"
+
+ORIGIN = r"https?://[^/,*\s?#@]+"
+
 CONFIG_FOLDER = Path(__file__).parent
 
 
@@ -112,6 +116,37 @@ class Settings(BaseSettings):
         repr=False,
     )
     api_keys_file: str = _setting("", "A file with one such entry in each line.", "a file")
+    rate_limit: str = _setting(
+        "",
+        "How often each key's name, or address, may ask (health and pages are not counted); more get 429.",
+        "a rate such as 60/minute, or several with ; between them",
+        pattern=rf"^({RATE}(;{RATE})*)?$",
+    )
+    training_rate_limit: str = _setting(
+        "",
+        "How often each of them may begin a training.",
+        "as TROIKA_RATE_LIMIT",
+        pattern=rf"^({RATE}(;{RATE})*)?$",
+    )
+    redis_url: str = _setting(
+        "",
+        "Redis that counts for the rate limits; without it, or while it is away, memory does.",
+        "redis://[:PASSWORD@]HOST[:PORT][/N], rediss://… or redis+unix:///PATH",
+        pattern=r"^((redis|rediss|redis\+unix)://.+)?$",
+    )
+    cors_origins: str = _setting(
+        "",
+        "Sites whose pages may use the service from a browser, besides its own.",
+        "https://HOST[:PORT],… or *",
+        pattern=rf"^({ORIGIN}(,{ORIGIN})*|\*)?$",
+    )
+    trusted_proxies: int = _setting(
+        0,
+        "Proxies in front of the service that add to X-Forwarded-For and set X-Forwarded-Proto; 0 believes neither.",
+        "0 to 16",
+        ge=0,
+        le=16,
+    )
     database_url: str = _setting(
         "sqlite:///data/troika.db",
         "Where conversations are kept; a relative path starts at the working folder.",

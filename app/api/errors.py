@@ -13,6 +13,7 @@ from typing import Any
 from apiflask import APIFlask
 from apiflask.exceptions import HTTPError
 from flask import Response, g, jsonify, request
+from flask_limiter import RateLimitExceeded
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
@@ -113,6 +114,15 @@ class WrongApiKeyError(ApiError):
         )
 
 
+class CrossSiteError(ApiError):
+    def __init__(self, origin: str) -> None:
+        super().__init__(
+            403,
+            f"Pages of {origin or 'another site'} may not send this; the operator can allow it: TROIKA_CORS_ORIGINS.",
+            code="cross_site",
+        )
+
+
 class ServiceNotReadyError(ApiError):
     def __init__(self, reason: str) -> None:
         super().__init__(503, f"The service is not ready: {reason}.", code="not_ready", headers={"Retry-After": "2"})
@@ -186,6 +196,9 @@ def _from_werkzeug(error: HTTPException) -> ApiError:
             return ApiError(405, message, code="method_not_allowed", headers={"Allow": allowed})
         case RequestEntityTooLarge():
             return _too_large()
+        case RateLimitExceeded(description=limit):
+            # When to come back is for `rate_limits` to say.
+            return ApiError(429, f"Too many requests: {limit} are allowed.", code="rate_limit_exceeded")
         case BadRequest() if request.is_json:
             return ApiError(400, "The body is not valid JSON.", code="malformed")
         case _:

@@ -90,8 +90,7 @@ def exact(spec: Any) -> Any:
     error = ErrorBody.model_json_schema(ref_template="#/components/schemas/ErrorBody.{model}")
     schemas |= {f"ErrorBody.{name}": schema for name, schema in error.pop("$defs").items()}
     schemas["ErrorBody"] = error
-    if current_app.extensions["api_keys"]:
-        _require_keys(spec)
+    _document_access(spec)
     for schema in schemas.values():
         _drop_titles(schema)
     for path, method, operation in _operations(spec):
@@ -110,17 +109,25 @@ def exact(spec: Any) -> Any:
     return spec
 
 
-def _require_keys(spec: Schema) -> None:
-    """Declare the keys, and which operations need one."""
-    spec["components"]["securitySchemes"] = {
-        "ApiKey": {"type": "http", "scheme": "bearer", "description": "A key that the operator has given out."}
-    }
+def _document_access(spec: Schema) -> None:
+    """Declare the keys and the limits, if there are any, and which operations they are for."""
+    keys, limits = current_app.extensions["api_keys"], "limiter" in current_app.extensions
+    if keys:
+        spec["components"]["securitySchemes"] = {
+            "ApiKey": {"type": "http", "scheme": "bearer", "description": "A key that the operator has given out."}
+        }
     rules = current_app.url_map.iter_rules()
     endpoints = {re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule): rule.endpoint for rule in rules}
     for path, method, operation in _operations(spec):
+        responses = operation["responses"]
+        if method != "get":
+            responses["403"] = {"description": "The page of a site that is not allowed sent it"}
         if auth.needs_key(endpoints[path], method.upper()):
-            operation["security"] = [{"ApiKey": []}]
-            operation["responses"]["401"] = {"description": "There is no API key, or a wrong one"}
+            if keys:
+                operation["security"] = [{"ApiKey": []}]
+                responses["401"] = {"description": "There is no API key, or a wrong one"}
+            if limits:
+                responses["429"] = {"description": "Too many requests; Retry-After says when to come back"}
 
 
 def _operations(spec: Schema) -> list[tuple[str, str, Schema]]:
