@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app import engine_config
-from app.doctor import machine, services
+from app.doctor import access, machine, services
 from app.doctor.finding import Finding, fail, ok, warn
 from app.engine.model_source import STARTER_FOLDER, ModelRefusedError, resolve_here, weight_files
 from config.settings import Settings, SettingsError, load_settings, unknown_variables
@@ -25,6 +25,8 @@ def findings() -> Iterator[Finding]:
         yield warn("settings", f"not a setting: {', '.join(unknown)}", "correct or remove it")
     else:
         yield ok("settings", "every one is allowed")
+    yield access.keys(settings)
+    yield access.rate_limits(settings)
     yield machine.processor(settings.precision)
     yield from machine.folders(settings.database_url)
     yield services.database(settings.database_url)

@@ -46,7 +46,19 @@ def test_a_service_in_order_passes_every_check(tmp_path: Path) -> None:
     code, lines = doctor(tmp_path, model=folder)
     assert code == 0, lines
     assert list(lines) == [
-        *("settings", "processor", "data", "models", "kernels", "temporary", "database", "hub", "memory"),
+        *(
+            "settings",
+            "access",
+            "rate-limits",
+            "processor",
+            "data",
+            "models",
+            "kernels",
+            "temporary",
+            "database",
+            "hub",
+            "memory",
+        ),
         *("torch", "model", "parity", "determinism", "speed"),
     ]
     assert "no tables yet" in lines["database"]
@@ -69,6 +81,7 @@ def test_several_things_broken_at_once_are_each_told_with_what_to_do(tmp_path: P
     assert code == 1
     assert lines["settings"].startswith("warn")
     assert "TROIKA_PROT" in lines["settings"]
+    assert lines["access"].startswith("ok")
     assert lines["data"].startswith("fail")
     assert "the right to write to /proc" in lines["data"]
     assert "there is no such folder" in lines["model"]
