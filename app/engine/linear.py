@@ -9,14 +9,18 @@ the row counts that the engine will use (`row_buckets`), and cuts the inputs int
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numba import njit, prange
+from numpy.typing import NDArray
 
+from app.engine import float32_kernel, int8_kernel
 from app.engine.model_source import first_line
+from app.engine.simd import BLOCK
 
 PARALLEL_ROWS = 4
 """From so many rows on, sharing them out among the threads gains more than it costs."""
@@ -54,17 +58,40 @@ class DenseLinear:
 
 
 class PackedLinear:
-    """oneDNN with the weight laid out for it once, its inputs cut into `pieces` that are summed in order."""
+    """oneDNN with the weight laid out for it once, its inputs cut into `pieces` that are summed in order.
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype, pieces: int) -> None:
+    Where `float32_kernel` knows this layout (`stretch` is not 0), it takes the few rows that oneDNN is slow with.
+    """
+
+    def __init__(
+        self, weight: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype, pieces: int, stretch: int = 0
+    ) -> None:
         self._dtype = dtype
         self._bias = None if bias is None else bias.to(dtype)
         self._pieces = [
             torch.ops.mkldnn._reorder_linear_weight(piece.to(dtype).contiguous(), None)
             for piece in weight.chunk(pieces, dim=1)
         ]
+        self._outputs = weight.shape[0]
+        self.read_few_rows(bias, stretch)
+
+    def find_stretch(self, weight: torch.Tensor, row: torch.Tensor) -> int:
+        """The `stretch` for which `float32_kernel` gives this layer's bits, 0 if there is none."""
+        if self._dtype != torch.float32:
+            return 0
+        length = weight.shape[1] // len(self._pieces)
+        return float32_kernel.find(weight[:, :length].contiguous(), self._pieces[0], row[:, :length].contiguous())
+
+    def read_few_rows(self, bias: torch.Tensor | None, stretch: int) -> None:
+        """Have `float32_kernel` take few rows from now on, or, if `stretch` is 0, not."""
+        self._stretch = stretch
+        if stretch:
+            self._memory = [float32_kernel.read_packed(piece) for piece in self._pieces]
+            self._addend = padded(bias, self._outputs)[None]
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        if self._stretch and x.shape[0] <= float32_kernel.MAX_ROWS:
+            return self._few(x)
         x = x.to(self._dtype)
         linear = torch.ops.mkldnn._linear_pointwise
         if len(self._pieces) == 1:
@@ -75,21 +102,43 @@ class PackedLinear:
             y += linear(part, piece, None, "none", [], "")
         return y
 
+    def _few(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.empty(x.shape[0], self._addend.shape[1])
+        rows, addend, result = x.numpy(), self._addend, y.numpy()
+        step = x.shape[1] // len(self._pieces)
+        for i, memory in enumerate(self._memory):
+            float32_kernel.multiply(rows, i * step, memory, self._stretch, addend, result)
+            addend = result
+        return unpadded(y, self._outputs)
+
 
 class Int8Linear:
     """Weights int8 with a scale an output, activations int8 with a scale a row, the products exact integers.
 
-    Invariant by construction: sums of integers do not depend on their order. The two numba kernels replace nine
-    torch operators a layer.
+    Invariant by construction: sums of integers do not depend on their order. This is `int8_kernel` around its layout.
     """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        outputs = weight.shape[0]
-        scale = (weight.abs().amax(dim=1) / 127).clamp_min(1e-12)
-        self._weight = (weight / scale[:, None]).round().to(torch.int8).contiguous().t()
+        quantised, scale = quantise_weight(weight)
+        self._weight = int8_kernel.pack(quantised.numpy())
+        self._outputs = weight.shape[0]
+        self._scales, self._biases = padded(scale, self._outputs), padded(bias, self._outputs)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.empty(x.shape[0], len(self._scales))
+        int8_kernel.multiply(x.numpy(), self._weight, self._scales, self._biases, y.numpy())
+        return unpadded(y, self._outputs)
+
+
+class TorchInt8Linear:
+    """The same through `torch._int_mm`, bit for bit, on any processor; two numba kernels replace nine operators."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        quantised, scale = quantise_weight(weight)
+        self._weight = quantised.t()
         self._scale = scale.numpy()
-        self._bias = np.zeros(outputs, np.float32) if bias is None else bias.numpy()
-        self._outputs = outputs
+        self._outputs = weight.shape[0]
+        self._bias = np.zeros(self._outputs, np.float32) if bias is None else bias.numpy()
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         rows = x.shape[0]
@@ -102,6 +151,24 @@ class Int8Linear:
         dequantise = _dequantise_row if rows < PARALLEL_ROWS else _dequantise_rows
         dequantise(product.numpy(), scales, self._scale, self._bias, y.numpy())
         return y
+
+
+def quantise_weight(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """int8 [outputs, inputs] and the scale of each output that undoes it."""
+    scale = (weight.abs().amax(dim=1) / 127).clamp_min(1e-12)
+    return (weight / scale[:, None]).round().to(torch.int8).contiguous(), scale
+
+
+def padded(values: torch.Tensor | None, outputs: int) -> NDArray[np.float32]:
+    """One number an output, zeros if there are none, and zeros up to whole blocks."""
+    filled = np.zeros(-(-outputs // BLOCK) * BLOCK, np.float32)
+    if values is not None:
+        filled[:outputs] = values.numpy()
+    return filled
+
+
+def unpadded(y: torch.Tensor, outputs: int) -> torch.Tensor:
+    return y if y.shape[1] == outputs else y[:, :outputs].contiguous()
 
 
 def _quantise(x, quantised, scales):  # type: ignore[no-untyped-def]
@@ -167,19 +234,23 @@ class LinearFactory:
         shape, dtype = f"{inputs}→{outputs}", self._dtype
         try:
             if self._precision == "int8":
-                is_invariant(Int8Linear(weight, bias), torch.randn(1, inputs), buckets)
-                self.kernels[shape] = "torch._int_mm int8"
-                return Int8Linear
+                ours = int8_kernel.is_supported(inputs)
+                kind = Int8Linear if ours else TorchInt8Linear
+                is_invariant(kind(weight, bias), torch.randn(1, inputs), buckets)
+                self.kernels[shape] = "own int8 (AVX-512 VNNI)" if ours else "torch._int_mm int8"
+                return kind
             for pieces in _piece_counts(inputs):
-
-                def packed(w: torch.Tensor, b: torch.Tensor | None, pieces: int = pieces) -> Linear:
-                    return PackedLinear(w, b, dtype, pieces)
-
                 probe, row = cancelling(outputs, inputs, pieces)
-                if is_invariant(packed(probe, None if bias is None else bias * 0), row, buckets):
-                    cut = f" in {pieces} pieces" if pieces > 1 else ""
-                    self.kernels[shape] = f"oneDNN packed {self._precision}{cut}"
-                    return packed
+                nothing = None if bias is None else bias * 0
+                layer = PackedLinear(probe, nothing, dtype, pieces)
+                # Without the kernel for few rows if need be: it may be the one that differs.
+                for stretch in sorted({layer.find_stretch(probe, row), 0}, reverse=True):
+                    layer.read_few_rows(nothing, stretch)
+                    if is_invariant(layer, row, buckets):
+                        cut = f" in {pieces} pieces" if pieces > 1 else ""
+                        few = f", own for up to {float32_kernel.MAX_ROWS} rows" if stretch else ""
+                        self.kernels[shape] = f"oneDNN packed {self._precision}{cut}{few}"
+                        return partial(PackedLinear, dtype=dtype, pieces=pieces, stretch=stretch)
             self._note(
                 f"No packed kernel gives {outputs}x{inputs} layers the same bits in every batch on this processor: "
                 "replies may differ with the load in their last bits."
