@@ -41,6 +41,7 @@ def create_app(
         metrics,
         openai,
         openapi,
+        pages,
         rate_limits,
         requests,
         security,
@@ -106,6 +107,7 @@ def create_app(
     app.register_blueprint(openai.blueprint)
     app.register_blueprint(conversations.blueprint)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(pages.blueprint)
     openapi.init_app(app)
     return app
 

@@ -1,0 +1,79 @@
+// The settings panel: what is sent with a message. What was never touched isn't sent, and the service's defaults hold.
+
+import { key, setKey } from "./api.js";
+import { $ } from "./dom.js";
+import { read, write } from "./store.js";
+
+const NAME = "settings";
+const form = $("settings-form");
+const numbers = [...form.querySelectorAll(".number")].map((field) => new NumberField(field));
+const texts = { seed: $("seed"), system: $("system"), stop: $("stop-strings") };
+
+function NumberField(field) {
+  const [exact, slider] = field.querySelectorAll("input");
+  const bound = (value) => Math.min(Number(exact.max), Math.max(Number(exact.min), value));
+  this.name = exact.name;
+  this.value = () => (exact.value === "" ? undefined : bound(Number(exact.value)));
+  this.set = (value) => {
+    exact.value = value === undefined ? "" : bound(value);
+    slider.value = value ?? field.dataset.default;
+  };
+  slider.addEventListener("input", () => {
+    exact.value = slider.value;
+    keep();
+  });
+  exact.addEventListener("change", () => {
+    this.set(this.value());
+    keep();
+  });
+}
+
+function keep() {
+  const kept = Object.fromEntries(numbers.map((field) => [field.name, field.value()]));
+  for (const [name, field] of Object.entries(texts)) kept[name] = field.value || undefined;
+  write(NAME, kept);
+}
+
+function fill(kept) {
+  for (const field of numbers) field.set(kept[field.name]);
+  for (const [name, field] of Object.entries(texts)) field.value = kept[name] ?? "";
+}
+
+/** The fields of a request; `systemInForce` is the conversation's system message so far. */
+export function fields(systemInForce) {
+  const found = {};
+  for (const field of numbers) {
+    if (field.value() !== undefined) found[field.name] = field.value();
+  }
+  if (texts.seed.value && texts.seed.validity.valid) found.seed = Number(texts.seed.value);
+  const stop = texts.stop.value.split("\n").filter(Boolean);
+  if (stop.length) found.stop = stop;
+  const system = texts.system.value.trim();
+  if (system !== systemInForce) found.system = system;
+  return found;
+}
+
+/** Show the system message of the conversation that was opened. */
+export function setSystem(text) {
+  texts.system.value = text;
+  keep();
+}
+
+/** Show the field for an API key: the service asks for one. */
+export function showKey() {
+  $("key").value = key();
+  $("key-field").hidden = !key();
+}
+
+for (const field of Object.values(texts)) field.addEventListener("input", keep);
+$("key").addEventListener("change", () => {
+  setKey($("key").value.trim());
+});
+$("defaults").addEventListener("click", () => {
+  fill({ system: texts.system.value });
+  keep();
+});
+form.addEventListener("submit", (event) => event.preventDefault());
+document.addEventListener("key", showKey);
+fill(read(NAME, {}));
+showKey();

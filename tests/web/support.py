@@ -1,0 +1,114 @@
+"""Driving the pages: the browser, what is expected of every page, and the engine made slow enough to be watched."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
+
+from tests.server import LiveServer
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+PHONE = {"viewport": {"width": 375, "height": 700}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+
+expect.set_options(timeout=30_000)
+
+
+def find_browser() -> str | None:
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
+@dataclass
+class Visit:
+    """A page of the service in a browser that has never been there, and whatever went wrong in it."""
+
+    page: Page
+    context: BrowserContext
+    server: LiveServer
+    faults: list[str] = field(default_factory=list)
+    allowed: tuple[str, ...] = ()
+    """Faults that the test has brought about: parts of their texts."""
+
+    def __post_init__(self) -> None:
+        self.page.on("pageerror", lambda error: self.faults.append(f"uncaught: {error}"))
+        self.page.on("console", self._on_console)
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(f"{message.type}: {message.text} {message.location.get('url', '')}")
+
+    def open(self, path: str = "/") -> Page:
+        self.page.goto(self.server.url + path)
+        return self.page
+
+    def check(self) -> None:
+        found = [fault for fault in self.faults if not any(part in fault for part in self.allowed)]
+        assert not found, found
+
+
+# -- the engine, made slow -----------------------------------------------------------------------------------
+
+
+def engine_pid(server: LiveServer) -> int:
+    """The process that computes: gunicorn's worker has started it."""
+    (worker,) = _children(server.process.pid)
+    engines = [pid for pid in _children(worker) if b"app.engine.process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(engines) == 1, engines
+    return engines[0]
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(stat.parent.name))
+    return found
+
+
+@contextlib.contextmanager
+def paused_engine(server: LiveServer) -> Iterator[None]:
+    pid = engine_pid(server)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+class SlowEngine:
+    """Lets the engine compute for a moment now and then, so that a reply is sure to be seen half written."""
+
+    def __init__(self, server: LiveServer) -> None:
+        self._pid = engine_pid(server)
+        self._halted = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        while not self._halted.is_set():
+            os.kill(self._pid, signal.SIGCONT)
+            time.sleep(0.004)
+            os.kill(self._pid, signal.SIGSTOP)
+            self._halted.wait(0.15)
+
+    def halt(self) -> None:
+        """Let it compute nothing more."""
+        self._halted.set()
+        self._thread.join()
+
+    def __enter__(self) -> SlowEngine:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.halt()
+        os.kill(self._pid, signal.SIGCONT)
