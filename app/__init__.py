@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from app.engine.client import EngineClient
     from app.engine.messages import EngineConfig
+    from app.jobs.runner import TrainingJobs
+    from app.storage.database import Database
     from config.settings import Settings
 
 __version__ = "0.1.0"
@@ -29,6 +31,8 @@ def create_app(
     `ModelRefusedError`, `TokenizerError` or `DatabaseError`.
     """
     # Imported here, because the engine and training processes import this package too and need none of it.
+    import atexit
+
     from apiflask import APIFlask
 
     from app import logs
@@ -45,6 +49,7 @@ def create_app(
         rate_limits,
         requests,
         security,
+        training,
     )
     from app.chat.memory import Memory
     from app.chat.service import ChatService
@@ -77,8 +82,9 @@ def create_app(
         MAX_FORM_MEMORY_SIZE=settings.max_body_kb << 10,
         OPENAPI_VERSION="3.1.0",
     )
+    database = Database(app, settings.database_url)
     memory = Memory(
-        Database(app, settings.database_url),
+        database,
         longest_turn_s=settings.request_timeout_s,
         max_age_days=settings.conversation_max_age_days,
     )
@@ -96,6 +102,8 @@ def create_app(
         )
 
     service = app.extensions["chat"] = ChatService(source, tokenizer, template, engine, memory, settings)
+    app.extensions["training"] = jobs = training_jobs(settings, database)
+    atexit.register(jobs.close)
     requests.init_app(app, counts)
     metrics.init_app(app, counts, service)
     errors.init_app(app)
@@ -106,6 +114,7 @@ def create_app(
     app.register_blueprint(chat.blueprint)
     app.register_blueprint(openai.blueprint)
     app.register_blueprint(conversations.blueprint)
+    app.register_blueprint(training.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(pages.blueprint)
     openapi.init_app(app)
@@ -125,4 +134,27 @@ def engine_config(settings: Settings, folder: Path) -> EngineConfig:
         kv_cache_bytes=settings.kv_cache_mb << 20,
         prefill_rows=settings.prefill_rows,
         prefix_reuse=settings.prefix_reuse,
+    )
+
+
+def training_jobs(settings: Settings, database: Database) -> TrainingJobs:
+    """The training runs of this process, which begin as they are asked for."""
+    from pathlib import Path
+
+    from app.jobs.records import JobRecords
+    from app.jobs.runner import JobLimits, TrainingJobs
+    from app.jobs.weights import KeptWeights
+    from app.training.process import ProcessLimits
+    from config.settings import TRAINING_LISTENERS
+
+    process = ProcessLimits(
+        threads=settings.training_threads,
+        max_seconds=settings.training_max_s,
+        mnist_path=settings.mnist_path,
+        download=settings.training_download,
+    )
+    return TrainingJobs(
+        JobRecords(database),
+        KeptWeights(Path(settings.training_folder), settings.training_kept, settings.training_max_age_days),
+        JobLimits(settings.training_max_waiting, TRAINING_LISTENERS, process),
     )

@@ -24,6 +24,9 @@ ORIGIN = r"https?://[^/,*\s?#@]+"
 
 CONFIG_FOLDER = Path(__file__).parent
 
+TRAINING_LISTENERS = 32
+"""Requests that may follow training runs at once: each holds a thread, and chat's are not to run out."""
+
 
 class SettingsError(Exception):
     """A setting is wrong; the message is one sentence that names it, its value and what is allowed."""
@@ -160,6 +163,31 @@ class Settings(BaseSettings):
         ge=0,
         le=36_500,
     )
+    mnist_path: str = _setting(
+        "",
+        "Where mnist.npz is; empty is Keras's cache (~/.keras/datasets), else a download.",
+        "a file, or empty",
+    )
+    training_download: bool = _setting(True, "Whether MNIST may be downloaded.", "true or false")
+    training_folder: str = _setting(
+        "data/training",
+        "Where trained classifiers are kept; a relative path starts at the working folder.",
+        "a folder",
+        min_length=1,
+    )
+    training_kept: int = _setting(
+        50, "Trained classifiers that are kept; one more, and the oldest goes.", "1 to 100000", ge=1, le=100_000
+    )
+    training_max_age_days: float = _setting(
+        30, "Days that a trained classifier is kept.", "0.01 to 36500", ge=0.01, le=36_500
+    )
+    training_max_waiting: int = _setting(
+        4, "Training runs that may wait for the one under way; more get 429.", "0 to 1000", ge=0, le=1000
+    )
+    training_max_s: int = _setting(
+        600, "Seconds after which a training run stops, with what it has learnt.", "5 to 86400", ge=5, le=86_400
+    )
+    training_threads: int = _setting(1, "Threads of a training run.", "1 to 256", ge=1, le=256)
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", "How much is logged.", "debug, info, warning or error"
     )
@@ -185,8 +213,8 @@ class Settings(BaseSettings):
 
     @property
     def http_threads(self) -> int:
-        """Threads for requests: one for each that may run or wait, and some that answer health checks meanwhile."""
-        return self.max_sequences + self.max_waiting + 32
+        """Threads for requests: one for each that may run, wait or follow a training run, and some for the rest."""
+        return self.max_sequences + self.max_waiting + TRAINING_LISTENERS + 32
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -74,6 +74,8 @@ def serve(folder: Path, *, wait: bool = True, **settings: object) -> Iterator[Li
                     "engine_threads": 1,
                     "grace_s": 5,
                     "database_url": f"sqlite:///{folder}/troika.db",
+                    "training_folder": folder / "training",
+                    "training_download": "false",
                 }
                 | settings
             ),

@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "app.training": {"app.training"},
     "app.starter": {"app.starter"},
     "app.storage": {"app.storage"},
+    "app.jobs": {"app.jobs", "app.training", "app.storage"},
     "app.chat": {
         "app.chat",
         "app.storage",
@@ -127,7 +128,11 @@ def test_the_light_half_of_the_engine_never_imports_torch(name: str) -> None:
     "module",
     [
         *("app", "app.doctor.at_start", "app.doctor.services"),
-        *(module for package in ("app.api", "app.chat", "app.storage", "config") for module in modules(package)),
+        *(
+            module
+            for package in ("app.api", "app.chat", "app.jobs", "app.storage", "config")
+            for module in modules(package)
+        ),
     ],
 )
 def test_the_http_process_never_imports_torch(module: str) -> None:

@@ -14,7 +14,7 @@ from apiflask import APIFlask
 from apiflask.exceptions import HTTPError
 from flask import Response, g, jsonify, request
 from flask_limiter import RateLimitExceeded
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from app.chat.context import ContextOverflow
@@ -29,6 +29,9 @@ from app.engine.client import (
     PromptTooLongError,
     UnknownTokenError,
 )
+from app.jobs.records import JobError, JobNotFoundError
+from app.jobs.runner import NotTrainedError, QueueFullError, TooManyListenersError
+from app.jobs.weights import WeightsGoneError
 from app.storage.database import DatabaseUnavailableError
 
 log = logging.getLogger(__name__)
@@ -134,6 +137,16 @@ def context_overflow(error: ContextOverflow, field: str) -> ApiError:
     return ApiError(400, message, code="context_length_exceeded", param=field)
 
 
+def field_error(field: str | None, message: str) -> ApiError:
+    """A field (None: the body as a whole) that is wrong in a way no schema tells."""
+    return ApiError(422, f"{field or 'body'}: {message}.", code="invalid_value", param=field)
+
+
+def training_failed(error: JobError) -> ApiError:
+    """Why a training job came to nothing, in the shape that all errors have."""
+    return ApiError(500, error.message, code=f"training_{error.code}")
+
+
 def from_exception(error: Exception) -> ApiError:
     """The client's view of any exception; what is not the client's business goes to the log alone."""
     match error:
@@ -151,6 +164,16 @@ def from_exception(error: Exception) -> ApiError:
             return ApiError(404, str(error), code="conversation_not_found", param="conversation_id")
         case ConversationBusyError():
             return ApiError(409, str(error), code="conversation_busy", param="conversation_id")
+        case JobNotFoundError():
+            return ApiError(404, str(error), code="job_not_found", param="job_id")
+        case NotTrainedError():
+            return ApiError(409, str(error), code="not_trained", param="job_id")
+        case WeightsGoneError():
+            return ApiError(410, str(error), code="weights_gone", param="job_id")
+        case QueueFullError(retry_after_s=seconds):
+            return ApiError(429, str(error), code="queue_full", headers={"Retry-After": str(seconds)})
+        case TooManyListenersError():
+            return ApiError(503, str(error), code="too_many_listeners", headers={"Retry-After": "5"})
         case DatabaseUnavailableError():
             return ApiError(503, str(error), code="database_unavailable", headers={"Retry-After": "5"})
         case EngineBusyError(retry_after_s=seconds):
@@ -179,10 +202,20 @@ def _from_validation(error: HTTPError) -> ApiError:
     fields = next(iter(error.detail.values())) if isinstance(error.detail, dict) and error.detail else {}
     field, messages = next(iter(fields.items()), ("_schema", [str(error.message)]))
     name = None if field == "_schema" else NO_FIELD.sub("", field)
-    message = MESSAGES.get(messages[0], messages[0].removeprefix("Value error, "))
+    message = _in_our_words(messages[0])
     # The OpenAI API answers 400 where the rest of this one, like most, answers 422.
     status = 400 if request.path.startswith("/v1/") else error.status_code
     return ApiError(status, f"{name or 'body'}: {message}.", code="invalid_value", param=name)
+
+
+def first_wrong_field(error: ValidationError) -> ApiError:
+    """The same for a body that is read without APIFlask."""
+    problem = error.errors(include_url=False)[0]
+    return field_error(".".join(str(part) for part in problem["loc"]) or None, _in_our_words(problem["msg"]))
+
+
+def _in_our_words(message: str) -> str:
+    return MESSAGES.get(message, message.removeprefix("Value error, "))
 
 
 def _from_werkzeug(error: HTTPException) -> ApiError:

@@ -17,6 +17,7 @@ from werkzeug.exceptions import NotFound
 
 from app.api import auth
 from app.api.errors import ErrorBody
+from app.api.training_schemas import EXAMPLE_ID, PREDICT_BODY
 
 Schema = dict[str, Any]
 
@@ -48,10 +49,15 @@ BODY_ERRORS = {
 
 EVENT = {
     "type": "object",
-    "description": "With `stream`: server-sent events, each of this form. Comments between them keep the line open.",
+    "description": "Server-sent events, each of this form. Comments between them keep the line open.",
     "required": ["data"],
     "properties": {
-        "event": {"type": "string", "description": "In streams of `/chat`: token, done or error."},
+        "id": {"type": "string", "description": "In streams of `/train-demo`: what Last-Event-ID goes on after."},
+        "event": {
+            "type": "string",
+            "description": "In streams of `/chat`: token, done or error; of `/train-demo`: started, batch, epoch, "
+            "done, error or cancelled.",
+        },
         "data": {"type": "string", "description": "A JSON object; under `/v1` the last is [DONE]."},
     },
 }
@@ -59,10 +65,26 @@ EVENT = {
 STREAM_EXAMPLES = {
     "/chat": 'event: token\ndata: {"text":"Hello"}\n\nevent: done\ndata: {"reply":"Hello", …}\n\n',
     "/v1/chat/completions": 'data: {"choices":[{"index":0,"delta":{"content":"Hello"}, …}], …}\n\ndata: [DONE]\n\n',
+    "/train-demo/{job_id}/events": 'id: 2\nevent: batch\ndata: {"epoch":1,"batch":1,"loss":2.4, …}\n\n'
+    'id: 18752\nevent: done\ndata: {"id":"train_8d2f…","status":"done", …}\n\n',
     "/v1/completions": 'data: {"choices":[{"index":0,"text":" there", …}], …}\n\ndata: [DONE]\n\n',
 }
 
+BODIES = {"/train-demo/{job_id}/predict": PREDICT_BODY}
+
+HEADERS = {
+    "/train-demo/{job_id}/events": {
+        "name": "Last-Event-ID",
+        "in": "header",
+        "description": "The id of the last event that was seen: the stream goes on after it.",
+        "example": 3751,
+        "schema": {"type": "integer", "minimum": 0, "maximum": 10**12},
+    }
+}
+
 PARAMETERS = {
+    "job_id": ("The training job, as `POST /train-demo` named it.", EXAMPLE_ID),
+    "image_format": ("png or svg.", "png"),
     "model": ("The model, as `/v1/models` names it.", "starter"),
     "conversation_id": ("The conversation, as a reply named it.", "conv_8d2f6c1e0b7a4953a1f0e2d4c6b8a793"),
 }
@@ -95,14 +117,18 @@ def exact(spec: Any) -> Any:
         _drop_titles(schema)
     for path, method, operation in _operations(spec):
         operation.setdefault("operationId", _operation_id(method, path))
+        if path in HEADERS:
+            operation["parameters"].append(HEADERS[path])
         for parameter in operation.get("parameters", ()):
-            if parameter["in"] == "path" and parameter["name"] in PARAMETERS:
-                parameter["description"], parameter["example"] = PARAMETERS[parameter["name"]]
+            _parameter(parameter)
+        if method == "post" and path in BODIES:
+            operation["requestBody"] = BODIES[path]
         if "requestBody" in operation:
             _body(operation, schemas)
         _errors(path, operation)
         if path in STREAM_EXAMPLES:
-            operation["responses"]["200"]["content"]["text/event-stream"] = {
+            streamed = operation["responses"].setdefault("200", {"description": "The events"})
+            streamed.setdefault("content", {})["text/event-stream"] = {
                 "schema": EVENT,
                 "example": STREAM_EXAMPLES[path],
             }
@@ -139,17 +165,28 @@ def _operations(spec: Schema) -> list[tuple[str, str, Schema]]:
     ]
 
 
+def _parameter(parameter: Schema) -> None:
+    """Say what it is where readers look for it: Pydantic's words are in the schema."""
+    if parameter["in"] == "path" and parameter["name"] in PARAMETERS:
+        parameter["description"], parameter["example"] = PARAMETERS[parameter["name"]]
+    elif "examples" in parameter["schema"]:
+        schema = parameter["schema"]
+        parameter["description"], (parameter["example"], *_) = schema.pop("description"), schema.pop("examples")
+        _drop_titles(schema)
+
+
 def _operation_id(method: str, path: str) -> str:
-    words = path.translate(str.maketrans("/{}_-", "     ")).split()
+    words = path.translate(str.maketrans("/{}_-.", "      ")).split()
     return method + "".join(word.capitalize() for word in words)
 
 
 def _body(operation: Schema, schemas: Schema) -> None:
     body: Schema = operation["requestBody"]
-    body["required"] = True
+    schema = body["content"]["application/json"]["schema"]
+    reference = schema.get("$ref", "")
+    name = reference.rpartition("/")[2]
+    body["required"] = bool(schemas.get(name, schema).get("required"))
     if FORM in body["content"]:
-        reference = body["content"][FORM]["schema"]["$ref"]
-        name = reference.rpartition("/")[2]
         schemas[f"{name}.Form"] = _form(schemas[name])
         body["content"][FORM]["schema"] = {"$ref": f"{reference}.Form"}
 

@@ -16,8 +16,10 @@ DONE = "data: [DONE]\n\n"
 """The end of a stream in the OpenAI API's form."""
 
 
-def event(name: str, data: Any) -> str:
-    return f"event: {name}\n{message(data)}"
+def event(name: str, data: Any, number: int | None = None) -> str:
+    """An event; a client that loses the line says the last `number` it has seen, in `Last-Event-ID`."""
+    identity = "" if number is None else f"id: {number}\n"
+    return f"{identity}event: {name}\n{message(data)}"
 
 
 def message(data: Any) -> str:

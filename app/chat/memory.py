@@ -20,8 +20,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.chat import processes
 from app.chat.prompt import Message
+from app.storage import processes
 from app.storage.database import Database, DatabaseError
 from app.storage.models import Conversation, Turn
 

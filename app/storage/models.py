@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, ForeignKey, Index, MetaData, String, Text
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, MetaData, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
@@ -95,3 +96,33 @@ class Turn(Base):
     completion_tokens: Mapped[int]
     cached_tokens: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class TrainingJob(Base):
+    """A training run and, while it waits or runs, the lease of the process that has it in hand."""
+
+    __tablename__ = "training_jobs"
+    __table_args__ = (Index(None, "owner", "created_at"),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(255))
+    status: Mapped[str] = mapped_column(String(32))
+    process: Mapped[str] = mapped_column(String(255))
+    lease_until: Mapped[datetime] = mapped_column(UtcDateTime)
+    cancel_requested: Mapped[bool]
+    """Set by whoever wants it cancelled and is not the process that has it in hand."""
+    options: Mapped[dict[str, Any]] = mapped_column(JSON)
+    started: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What the run said when it began: dataset, parameters."""
+    step: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """Where it stands, or stood last."""
+    history: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    """The whole epochs."""
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    scores: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """The few numbers of the result that lists show."""
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_message: Mapped[str | None] = mapped_column(AnyText)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -9,7 +9,16 @@ from __future__ import annotations
 import secrets
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
 
 from app.training.cost import network_cost
 
@@ -33,6 +42,32 @@ Float = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 Units = Annotated[Int, Field(ge=1, le=4096)]
 
 
+def _widths(value: Any) -> Any:
+    """A form has no lists: there, widths are separated by commas."""
+    return value.split(",") if isinstance(value, str) and "," in value else value
+
+
+def _number_or_list(value: Any) -> str:
+    """Which branch a value is for, so that an error is about that one alone. Tags are no part of a field's name."""
+    return "(list)" if isinstance(value, (list, tuple)) else "(number)"
+
+
+def _number_or_flag(value: Any) -> str:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return "(number)" if is_number or str(value).isdecimal() else "(flag)"
+
+
+HiddenUnits = Annotated[
+    Annotated[Units, Tag("(number)")] | Annotated[list[Units], Field(max_length=8), Tag("(list)")],
+    Discriminator(_number_or_list),
+    BeforeValidator(_widths),
+]
+Patience = Annotated[
+    Annotated[bool, Tag("(flag)")] | Annotated[int, Field(ge=1, le=100), Tag("(number)")],
+    Discriminator(_number_or_flag),
+]
+
+
 class TrainingOptions(BaseModel):
     """A training run: Flatten(28×28) → Dense(hidden_units, relu) → Dropout(dropout) → Dense(10)."""
 
@@ -42,63 +77,84 @@ class TrainingOptions(BaseModel):
         "auto",
         description="mnist: the handwritten digits. digits: a look-alike drawn by code, which needs no file and no "
         "network. auto: mnist where it can be had, else digits; the result says which and why.",
+        examples=["auto"],
     )
-    epochs: Int = Field(5, ge=1, le=100, description="How often to go through the training set.")
-    batch_size: Int = Field(32, ge=1, le=4096, description="Examples per update of the weights.")
-    hidden_units: Units | Annotated[list[Units], Field(max_length=8)] = Field(
+    epochs: Int = Field(5, ge=1, le=100, description="How often to go through the training set.", examples=[5])
+    batch_size: Int = Field(32, ge=1, le=4096, description="Examples per update of the weights.", examples=[32])
+    hidden_units: HiddenUnits = Field(
         128,
         description="Width of the hidden layer, or a list of widths for several (at most 8, each 1 to 4096; together "
-        f"at most {MAX_PARAMETERS:,} parameters). An empty list trains a linear classifier.",
+        f"at most {MAX_PARAMETERS:,} parameters). An empty list trains a linear classifier. In a form, widths are "
+        "separated by commas.",
+        examples=[128],
     )
     dropout: Float = Field(
-        0.2, ge=0, le=0.9, description="Fraction of each hidden layer's outputs set to zero while training."
+        0.2,
+        ge=0,
+        le=0.9,
+        description="Fraction of each hidden layer's outputs set to zero while training.",
+        examples=[0.2],
     )
-    optimizer: Literal["adam", "sgd"] = Field("adam", description="How gradients change the weights.")
-    momentum: Float = Field(0.0, ge=0, lt=1, description="Momentum of sgd; adam has its own, so it takes none.")
+    optimizer: Literal["adam", "sgd"] = Field(
+        "adam", description="How gradients change the weights.", examples=["adam"]
+    )
+    momentum: Float = Field(
+        0.0, ge=0, lt=1, description="Momentum of sgd; adam has its own, so it takes none.", examples=[0.0]
+    )
     learning_rate: Float | None = Field(
-        None, gt=0, le=10, description="Size of the updates. Default: 0.001 for adam, 0.01 for sgd."
+        None,
+        gt=0,
+        le=10,
+        description="Size of the updates. Default: 0.001 for adam, 0.01 for sgd.",
+        examples=[0.001],
     )
     loss: Literal["cross-entropy", "mse"] = Field(
         "cross-entropy",
         description="What to minimise: cross-entropy of the logits, or the mean squared error of the probabilities.",
+        examples=["cross-entropy"],
     )
     validation_split: Float = Field(
-        0.0, ge=0, le=0.5, description="Fraction of the training set, taken from its end, kept aside for validation."
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Fraction of the training set, taken from its end, kept aside for validation.",
+        examples=[0.1],
     )
-    early_stopping: bool | Annotated[int, Field(ge=1, le=100)] = Field(
+    early_stopping: Patience = Field(
         False,
         description="Stop after this many epochs without a better validation loss (training loss if there is no "
         f"validation_split) and return to the best epoch's weights; true means {DEFAULT_PATIENCE}.",
+        examples=[True],
     )
-    augment: bool = Field(False, description="Turn, shear, scale and move each image a little, anew in each epoch.")
+    augment: bool = Field(
+        False, description="Turn, shear, scale and move each image a little, anew in each epoch.", examples=[False]
+    )
     train_fraction: Float = Field(
-        1.0, ge=0.001, le=1, description="Fraction of the training set to use, taken from its start."
+        1.0, ge=0.001, le=1, description="Fraction of the training set to use, taken from its start.", examples=[1.0]
     )
     seed: Int | None = Field(
         None,
         ge=0,
         le=MAX_SEED,
         description="The same seed and options give the same result. Default: one is drawn, and reported.",
+        examples=[7],
     )
 
-    @field_validator("early_stopping", mode="before")
+    @field_validator("momentum")
     @classmethod
-    def _zero_is_no_patience(cls, value: Any) -> Any:
-        # In lax mode 0 and 1 would pass as false and true; as a patience 0 has no meaning and 1 has its own.
-        if value == 0 and not isinstance(value, bool):
-            raise ValueError("must be true, false, or a patience of 1 to 100 epochs")
+    def _belongs_to_sgd(cls, value: float, info: ValidationInfo) -> float:
+        if value and info.data.get("optimizer") == "adam":
+            raise ValueError(f"a momentum of {value} belongs to optimizer 'sgd', not 'adam'")
         return value
 
-    @model_validator(mode="after")
-    def _check_together(self) -> TrainingOptions:
-        if self.momentum and self.optimizer != "sgd":
-            raise ValueError(f"momentum {self.momentum} belongs to optimizer 'sgd', not {self.optimizer!r}")
-        parameters = network_cost(self.widths).parameters
+    @field_validator("hidden_units")
+    @classmethod
+    def _is_not_too_much(cls, value: int | list[int]) -> int | list[int]:
+        widths = [INPUTS, *([value] if isinstance(value, int) else value), CLASSES]
+        parameters = network_cost(widths).parameters
         if parameters > MAX_PARAMETERS:
-            raise ValueError(
-                f"hidden_units {self.hidden_units} make {parameters:,} parameters; the most is {MAX_PARAMETERS:,}"
-            )
-        return self
+            raise ValueError(f"{value} make {parameters:,} parameters; the most is {MAX_PARAMETERS:,}")
+        return value
 
     @property
     def hidden_layers(self) -> list[int]:

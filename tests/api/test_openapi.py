@@ -114,6 +114,9 @@ def tamed(document: Schema, model: str) -> Schema:
         properties |= {field: limits for field in few if field in properties}
         if "Request" in name and "model" in properties:
             properties["model"] = {"const": model}
+        if name.startswith("TrainingOptions"):  # runs of a moment
+            properties |= {"epochs": {"const": 1}, "train_fraction": {"const": 0.001}, "dataset": {"const": "digits"}}
+            schema["required"] = ["epochs", "train_fraction", "dataset"]
         schema["required"] = sorted(
             {*schema.get("required", ()), *({"max_tokens", "max_new_tokens"} & set(properties))}
         )
@@ -141,7 +144,7 @@ def test_whatever_is_sent_the_answer_is_in_the_document(
     assert all(sum(counted.values()) > 10 for label, counted in answers.items() if label.startswith("POST")), answers
     if mode is GenerationMode.POSITIVE:
         # What a made-up id names isn't there; all else has answered, not only refused.
-        assert all(counted[200] for label, counted in answers.items() if "{" not in label), answers
+        assert all(counted[200] + counted[202] for label, counted in answers.items() if "{" not in label), answers
 
 
 def _check_operation(operation: Any, mode: GenerationMode, session: requests.Session, counted: Counter[int]) -> None:

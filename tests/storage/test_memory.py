@@ -18,7 +18,6 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import DataError
 
 from app.chat import memory as memory_module
-from app.chat import processes
 from app.chat.memory import (
     CONVERSATION_ID,
     LEASE_S,
@@ -29,6 +28,7 @@ from app.chat.memory import (
     StoredTurn,
 )
 from app.chat.prompt import Message
+from app.storage import processes
 from app.storage.database import Database, DatabaseUnavailableError
 from app.storage.models import Conversation, Turn
 from tests.storage.support import opened

@@ -1,0 +1,362 @@
+"""Runs training jobs: takes them into a short queue, runs one at a time in a process of its own, keeps their records.
+
+One thread runs the jobs; another one writes what they have come to into the database, renews leases, looks for
+cancellations that came by way of other processes, and removes weights that are too old or too many.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.jobs.events import JobEvent, Step, events_after, final_id
+from app.jobs.live import LiveJob
+from app.jobs.records import INTERRUPTED, LEASE_S, JobError, JobRecord, JobRecords, Status
+from app.jobs.weights import KeptWeights
+from app.storage.database import DatabaseError
+from app.training.options import TrainingOptions
+from app.training.predictor import Predictor
+from app.training.process import ProcessLimits, TrainingProcess
+
+log = logging.getLogger(__name__)
+
+SAVE_S = 1.0  # between two writes of a running job's progress
+UNWANTED_S = 0.4  # between two looks for cancellations from elsewhere
+RENEWAL_S = LEASE_S / 4
+PURGE_S = 3600.0
+POLL_S = 0.5  # how often a listener looks at a job of another process
+CANCEL_S = 3.0  # how long a cancellation is waited for
+STOP_S = 2.0  # how long `close` waits for the processes' ends
+
+
+class QueueFullError(Exception):
+    """As many jobs wait as may. `retry_after_s` is when a place may be free."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyListenersError(Exception):
+    """As many requests follow jobs as may."""
+
+
+class NotTrainedError(Exception):
+    """The job has no trained classifier: not yet, or it never will."""
+
+
+@dataclass(frozen=True)
+class JobLimits:
+    """How many jobs may wait, how many requests may follow jobs, and what each job's process may use."""
+
+    max_waiting: int = 4
+    max_listeners: int = 32
+    process: ProcessLimits = field(default_factory=ProcessLimits)
+
+
+class TrainingJobs:
+    """The jobs of this process, and the records of all. `close` it in the end."""
+
+    def __init__(self, records: JobRecords, weights: KeptWeights, limits: JobLimits) -> None:
+        self._records = records
+        self._weights = weights
+        self._limits = limits
+        self._changed = threading.Condition()
+        self._queue: deque[LiveJob] = deque()
+        self._jobs: dict[str, LiveJob] = {}  # those that wait or run, or whose end is not in the database yet
+        self._listeners = threading.BoundedSemaphore(limits.max_listeners)
+        self._closing = threading.Event()
+        self._threads = [
+            threading.Thread(target=target, name=name, daemon=True)
+            for target, name in ((self._run_jobs, "training-jobs"), (self._keep_house, "training-housekeeping"))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    # -- what a client can do --------------------------------------------------------------------------------
+
+    def submit(self, options: TrainingOptions, owner: str) -> JobRecord:
+        """Put a job into the queue. Raises `QueueFullError` or `DatabaseError`."""
+        record = JobRecord(
+            id=f"train_{secrets.token_hex(16)}",
+            owner=owner,
+            options=options.resolved().model_dump(),
+            created_at=self._records.now(),
+        )
+        job = LiveJob(record)
+        with self._changed:
+            self._check_place()
+            self._jobs[record.id] = job  # its place is taken before the database is asked, which takes time
+        try:
+            self._records.add(record)
+        except BaseException:
+            self._forget(job)
+            raise
+        with self._changed:
+            self._queue.append(job)
+            self._changed.notify_all()
+        return record
+
+    def get(self, job_id: str, owner: str) -> JobRecord:
+        """The job as it is now. Raises `JobNotFoundError` or `DatabaseError`."""
+        job = self._mine(job_id, owner)
+        return job.record if job else self._records.get(job_id, owner)
+
+    def page(self, owner: str, limit: int, before: str | None) -> list[JobRecord]:
+        """The newest jobs of an owner, as `JobRecords.page`."""
+        with self._changed:
+            mine = dict(self._jobs)  # before the database is asked: a job that ends meanwhile is seen here or there
+        found = self._records.page(owner, limit, before)
+        return [mine[record.id].record.with_scores_alone() if record.id in mine else record for record in found]
+
+    def cancel(self, job_id: str, owner: str) -> JobRecord:
+        """Cancel a job that waits or runs; returns it as it then is, most likely ended.
+
+        Raises `JobNotFoundError` or `DatabaseError`.
+        """
+        job = self._mine(job_id, owner)
+        if job is None:
+            self._records.request_cancel(job_id, owner)
+        else:
+            self._cancel(job)
+        return self.wait(job_id, owner, CANCEL_S)
+
+    def delete(self, job_id: str, owner: str) -> None:
+        """Delete a job that has ended, and its weights. Raises `JobNotFoundError` or `DatabaseError`."""
+        job = self._mine(job_id, owner)
+        if job:
+            self._save(job)
+        self._records.get(job_id, owner)
+        self._records.delete(job_id, owner)
+        self._weights.remove(job_id)
+
+    def wait(self, job_id: str, owner: str, timeout_s: float) -> JobRecord:
+        """The job when it has ended, or as it is after `timeout_s`. Raises `JobNotFoundError` or `DatabaseError`."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            record, _, version = self._look(job_id, owner)
+            left_s = deadline - time.monotonic()
+            if not record.is_live or left_s <= 0:
+                return record
+            self._wait_for_news(job_id, version, min(POLL_S, left_s))
+
+    def follow(
+        self, job_id: str, owner: str, last: int, heartbeat_s: float
+    ) -> Iterator[tuple[JobEvent, JobRecord] | None]:
+        """The events of a job after the one numbered `last`, as they come, each with the record of that moment.
+
+        None after `heartbeat_s` without any. Raises `JobNotFoundError` or `DatabaseError`.
+        """
+        quiet_since = time.monotonic()
+        while not self._closing.is_set() or self._mine(job_id, owner):
+            record, recent, version = self._look(job_id, owner)
+            for event in events_after(record, recent, last):
+                quiet_since, last = time.monotonic(), event.id
+                yield event, record
+                if event.is_final:
+                    return
+            self._wait_for_news(job_id, version, POLL_S)
+            if time.monotonic() - quiet_since >= heartbeat_s:
+                quiet_since = time.monotonic()
+                yield None
+
+    def has_nothing_after(self, record: JobRecord, last: int) -> bool:
+        """Whether who has seen the event numbered `last` has seen the job's end."""
+        return not record.is_live and last >= final_id(record)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hold one of the places for requests that follow jobs. Raises `TooManyListenersError`."""
+        if not self._listeners.acquire(blocking=False):
+            raise TooManyListenersError(
+                f"{self._limits.max_listeners} requests already follow training runs, the most there may be."
+            )
+        try:
+            yield
+        finally:
+            self._listeners.release()
+
+    def predictor(self, job_id: str, owner: str) -> Predictor:
+        """The trained classifier of a job.
+
+        Raises `JobNotFoundError`, `NotTrainedError`, `WeightsGoneError`, `WeightsError` or `DatabaseError`.
+        """
+        record = self.get(job_id, owner)
+        if record.status != "done":
+            raise NotTrainedError(f"The training job {job_id} has no classifier: its status is {record.status}.")
+        return self._weights.load(job_id)
+
+    def close(self) -> None:
+        """End the jobs of this process, which are then `interrupted`, and its threads."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        with self._changed:
+            jobs = list(self._jobs.values())
+            self._changed.notify_all()
+        for job in jobs:
+            self._cancel(job)
+        for thread in self._threads:
+            thread.join(STOP_S)
+
+    # -- the queue -------------------------------------------------------------------------------------------
+
+    def _check_place(self) -> None:
+        live = [job.record for job in self._jobs.values() if job.record.is_live]
+        if len(live) > self._limits.max_waiting:
+            left_s = [record.step["eta_s"] for record in live if record.step]
+            raise QueueFullError(
+                f"A training run is under way and {len(live) - 1} more wait, the most that may. Try again later.",
+                min(max(math.ceil(left_s[0]), 1), 60) if left_s else 10,
+            )
+
+    def _cancel(self, job: LiveJob) -> None:
+        with self._changed:
+            waits = job in self._queue
+            if waits:
+                self._queue.remove(job)
+        if waits:
+            self._end(job, status="interrupted" if self._closing.is_set() else "cancelled")
+        else:
+            job.cancel()
+
+    def _mine(self, job_id: str, owner: str) -> LiveJob | None:
+        with self._changed:
+            job = self._jobs.get(job_id)
+        return job if job and job.record.owner == owner else None
+
+    def _forget(self, job: LiveJob) -> None:
+        with self._changed:
+            self._jobs.pop(job.record.id, None)
+
+    def _look(self, job_id: str, owner: str) -> tuple[JobRecord, list[Step], int]:
+        job = self._mine(job_id, owner)
+        if job:
+            return job.look()
+        record = self._records.get(job_id, owner)
+        return record, [record.step] if record.step and record.is_live else [], 0
+
+    def _wait_for_news(self, job_id: str, version: int, timeout_s: float) -> None:
+        with self._changed:
+            job = self._jobs.get(job_id)
+        if job:
+            job.wait(version, timeout_s)
+        else:
+            self._closing.wait(timeout_s)
+
+    # -- running ---------------------------------------------------------------------------------------------
+
+    def _run_jobs(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or self._closing.is_set())
+                if self._closing.is_set():
+                    return
+                job = self._queue.popleft()
+            try:
+                self._run(job)
+            except Exception:
+                log.exception("training job %s failed", job.record.id)
+                self._end(job, status="failed", error=JobError("internal", "Something went wrong; the log says what."))
+
+    def _run(self, job: LiveJob) -> None:
+        """Run a job to its end, whatever that is."""
+        job.change(status="running", started_at=self._records.now())
+        options = TrainingOptions(**job.record.options)
+        folder = self._weights.folder(job.record.id)
+        try:
+            process = job.begin(lambda: TrainingProcess(options, folder, self._limits.process))
+        except OSError as error:
+            message = f"The training process could not be started: {error}."
+            self._end(job, status="failed", error=JobError("process", message))
+            return
+        if process is None:
+            self._end(job, **self._given_up(job))
+            return
+        log.info("training job %s began in process %d", job.record.id, process.pid)
+        try:
+            for event in process.events():
+                match event["event"]:
+                    case "done":
+                        self._end(job, status="done", result=event["result"])
+                    case "error" if not job.is_unwanted:
+                        self._end(job, status="failed", error=JobError(event["kind"], event["message"]))
+                    case "error" | "cancelled":
+                        self._end(job, **self._given_up(job))
+                    case _:
+                        job.take(event)
+        finally:
+            process.kill()
+
+    def _given_up(self, job: LiveJob) -> dict[str, Any]:
+        """How a run ends that was told to. Not by a client: then it's the service, or the machine, that stops."""
+        if job.is_unwanted and not self._closing.is_set():
+            return {"status": "cancelled"}
+        return {"status": "interrupted", "error": JobError("interrupted", INTERRUPTED)}
+
+    def _end(self, job: LiveJob, *, status: Status, **values: Any) -> None:
+        if status == "interrupted":
+            values.setdefault("error", JobError("interrupted", INTERRUPTED))
+        job.change(status=status, finished_at=self._records.now(), **values)
+        log.info("training job %s: %s", job.record.id, status)
+        if status != "done":
+            self._weights.remove(job.record.id)
+        try:
+            self._save(job)
+        except DatabaseError as error:
+            log.warning("the end of training job %s is not stored yet: %s", job.record.id, error)
+
+    # -- housekeeping ----------------------------------------------------------------------------------------
+
+    def _save(self, job: LiveJob) -> None:
+        """Bring the database up to date with a job. Raises `DatabaseError`."""
+        with job.saving:
+            record, _, version = job.look()
+            if not self._records.save(record):
+                # Deleted, or taken for interrupted while this process was suspended: nobody waits for it any more.
+                job.cancel()
+                self._forget(job)
+                return
+            job.saved_version, job.saved_at = version, time.monotonic()
+        if not record.is_live:
+            self._forget(job)
+
+    def _keep_house(self) -> None:
+        """Save progress, renew leases, heed cancellations from elsewhere, and purge, until `close`."""
+        last_save = last_purge = -math.inf
+        while not self._closing.wait(UNWANTED_S):
+            now = time.monotonic()
+            try:
+                with self._changed:
+                    jobs = list(self._jobs.values())
+                self._heed_cancellations(jobs)
+                if now - last_save >= SAVE_S:
+                    last_save = now
+                    for job in jobs:
+                        if job.saved_version != job.version or now - job.saved_at >= RENEWAL_S:
+                            self._save(job)
+                if now - last_purge >= PURGE_S:
+                    last_purge = now
+                    for job_id in self._records.interrupt_lost():
+                        self._weights.remove(job_id)
+                    self._weights.purge()
+            except DatabaseError as error:
+                log.warning("housekeeping of training jobs: %s", error)
+            except Exception:
+                log.exception("housekeeping of training jobs failed")
+
+    def _heed_cancellations(self, jobs: list[LiveJob]) -> None:
+        live = [job for job in jobs if job.record.is_live and not job.is_unwanted]
+        if live:
+            unwanted = self._records.unwanted(job.record.id for job in live)
+            for job in live:
+                if job.record.id in unwanted:
+                    self._cancel(job)
