@@ -28,7 +28,7 @@ def create_app(
 
     `engine` replaces the engine process (the model is still read for its tokenizer and template); `on_refused` is
     called from another thread if the engine finds that it can never serve the model. Raises `SettingsError`,
-    `ModelRefusedError`, `TokenizerError` or `DatabaseError`.
+    `ModelRefusedError`, `TokenizerError`, `TemplateError` or `DatabaseError`.
     """
     # Imported here, because the engine and training processes import this package too and need none of it.
     import atexit

@@ -58,6 +58,23 @@ def test_weights_that_only_the_engine_can_judge_stop_the_start_too(tmp_path: Pat
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("tokenizer.json", "{", "the tokenizer files in"),
+        ("chat_template.jinja", "{{ " + "9" * 5000 + " }}", "chat_template cannot be compiled"),
+        ("chat_template.jinja", "{% for %}", "chat_template is no valid Jinja"),
+    ],
+)
+def test_a_damaged_tokenizer_or_template_stops_the_start(file: str, content: str, said: str, tmp_path: Path) -> None:
+    folder = save_chat_model(tmp_path / "model")
+    (folder / file).write_text(content, encoding="utf-8")
+    result = start(tmp_path, model=folder, database_url=f"sqlite:///{tmp_path}/troika.db")
+    assert result.returncode == 4
+    assert said in sentences(result)[0]
+    assert "Traceback" not in result.stderr
+
+
 def test_auto_without_a_network_serves_the_starter_within_seconds(tmp_path: Path) -> None:
     hub = {"HF_HOME": str(tmp_path / "hub"), "HF_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
     with pytest.MonkeyPatch.context() as patch:

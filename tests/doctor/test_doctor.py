@@ -57,6 +57,7 @@ def test_a_service_in_order_passes_every_check(tmp_path: Path) -> None:
             "temporary",
             "database",
             "hub",
+            "tokenizer",
             "memory",
         ),
         *("torch", "model", "parity", "determinism", "speed"),
