@@ -27,8 +27,9 @@ def findings() -> Iterator[Finding]:
     yield access.keys(settings)
     yield access.rate_limits(settings)
     yield machine.processor(settings.precision)
-    yield from machine.folders(settings.database_url)
+    yield from machine.folders(settings)
     yield services.database(settings.database_url)
+    yield services.digits(settings)
     try:
         source = resolve_here(settings.model)
     except ModelRefusedError as error:

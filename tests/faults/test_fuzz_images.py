@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from PIL import Image
 
 from app.training.images import MAX_PIXELS, ImageError, normalize, read_array, read_image
 from tests.chat.support import PROPERTY
+
+# Pillow says of some that they look odd; that goes to the log.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 SIDE = 24
 
