@@ -51,6 +51,7 @@ def create_app(
         security,
         training,
     )
+    from app.api.request_log import RequestLog
     from app.chat.memory import Memory
     from app.chat.service import ChatService
     from app.chat.templates import select_template
@@ -61,7 +62,7 @@ def create_app(
     from config.settings import load_settings, unknown_variables
 
     settings = settings or load_settings()
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     for name in unknown_variables():
         logs.log.warning("%s is not a setting; the README lists them all", name)
     keys = auth.ApiKeys.from_settings(settings)
@@ -104,7 +105,7 @@ def create_app(
     service = app.extensions["chat"] = ChatService(source, tokenizer, template, engine, memory, settings)
     app.extensions["training"] = jobs = training_jobs(settings, database)
     atexit.register(jobs.close)
-    requests.init_app(app, counts)
+    requests.init_app(app, RequestLog(counts, tokenizer.decode if settings.log_text else None))
     metrics.init_app(app, counts, service)
     errors.init_app(app)
     security.init_app(app, settings)

@@ -191,6 +191,10 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", "How much is logged.", "debug, info, warning or error"
     )
+    log_format: Literal["auto", "json", "console"] = _setting(
+        "auto", "How a line of the log looks; `auto` is console on a terminal, else JSON.", "auto, json or console"
+    )
+    log_text: bool = _setting(False, "Log what people write and what the model replies.", "true or false")
 
     @field_validator("model", "host")
     @classmethod

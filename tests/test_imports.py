@@ -127,7 +127,7 @@ def test_the_light_half_of_the_engine_never_imports_torch(name: str) -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        *("app", "app.doctor.at_start", "app.doctor.services"),
+        *("app", "app.doctor.at_start", "app.doctor.services", "app.logs", "app.server"),
         *(
             module
             for package in ("app.api", "app.chat", "app.jobs", "app.storage", "config")

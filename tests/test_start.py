@@ -119,7 +119,7 @@ def test_health_tells_loading_ready_and_restarting(tmp_path: Path) -> None:
         server.wait_until(is_ready)
         assert client.get("/health/live").json() == {"status": "live"}
         assert client.get("/health/ready").json() == {"status": "ready"}
-        os.kill(engine_pid(server.process.pid), signal.SIGKILL)
+        os.kill(server.engine_pid(), signal.SIGKILL)
         server.wait_until(lambda: not is_ready())
         assert client.get("/health/live").status_code == 200
         server.wait_until(is_ready)
@@ -129,22 +129,10 @@ def test_health_tells_loading_ready_and_restarting(tmp_path: Path) -> None:
 
 def test_sigterm_leaves_no_process_behind(tmp_path: Path) -> None:
     with serve(tmp_path, model=save_chat_model(tmp_path / "model")) as server:
-        engine = engine_pid(server.process.pid)
+        engine = server.engine_pid()
         server.process.terminate()
         server.process.wait(timeout=30)
         deadline = time.monotonic() + 20
         while Path(f"/proc/{engine}").exists():
             assert time.monotonic() < deadline, "the engine process outlived the service"
             time.sleep(0.05)
-
-
-def engine_pid(master: int) -> int:
-    """The process that the gunicorn worker of this master has started."""
-    (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    found = [
-        int(child)
-        for task in Path(f"/proc/{worker}/task").iterdir()
-        for child in (task / "children").read_text().split()
-    ]
-    (engine,) = found
-    return engine

@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field
 
 from app.api import sse
 from app.api.errors import ApiError, context_overflow
-from app.api.requests import ClientGone, RequestRecord, caller, conversation_owner, current_record
+from app.api.request_log import RequestRecord
+from app.api.requests import ClientGone, caller, conversation_owner, current_record
 from app.api.schemas import Context, FilledText, Sampling, Text, Usage
 from app.chat.context import ContextOverflow, Truncation
 from app.chat.conversation import ConversationTurn

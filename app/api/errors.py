@@ -14,6 +14,16 @@ from apiflask import APIFlask
 from apiflask.exceptions import HTTPError
 from flask import Response, g, jsonify, request
 from flask_limiter import RateLimitExceeded
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    InvalidResponseHeader,
+    InvalidResponseHeaderName,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    NoMoreData,
+    ParseException,
+    UnsupportedTransferCoding,
+)
 from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
@@ -186,6 +196,18 @@ def from_exception(error: Exception) -> ApiError:
             return ApiError(500, str(error), code="engine_error")
         case HTTPException():
             return _from_werkzeug(error)
+        case LimitRequestLine():
+            return ApiError(414, f"The request line is too long: {error}.", code="uri_too_long")
+        case LimitRequestHeaders():
+            return ApiError(431, f"The request's headers are too large: {error}.", code="headers_too_large")
+        case UnsupportedTransferCoding():
+            return ApiError(501, f"{error}.", code="unsupported_transfer_coding")
+        case ExpectationFailed():
+            return ApiError(417, f"{error}.", code="expectation_failed")
+        case NoMoreData():
+            return ApiError(400, "The request ended before its body did.", code="malformed")
+        case ParseException() if not isinstance(error, InvalidResponseHeader | InvalidResponseHeaderName):
+            return ApiError(400, f"This is not valid HTTP: {error}.", code="malformed")
         case _:
             log.error("request failed", exc_info=error)
             return ApiError(500, "Something went wrong inside the service; its log says what.", code="internal_error")

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 import app
 from app.api import openai_replies as out
 from app.api import sse
-from app.api.requests import RequestRecord
+from app.api.request_log import RequestRecord
 from app.api.schemas import Context
 from app.chat.reply import Choices, Piece, Reply
 from app.chat.service import ChatService

@@ -13,6 +13,7 @@ import logging
 import math
 import os
 import queue
+import selectors
 import socket
 import subprocess
 import sys
@@ -419,12 +420,15 @@ class LocalEngine:
             if self._state == "closed":
                 raise OSError("the engine is closed")
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "app.engine.process", str(theirs.fileno())],
+                [sys.executable, "-X", "faulthandler", "-m", "app.engine.process", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 env=os.environ | self._environment,
                 cwd=ROOT,
             )
+            threading.Thread(target=_log_output, args=(self._child,), name="engine-output", daemon=True).start()
             return self._child, Connection(ours.detach())
 
     def _attend(self, child: subprocess.Popen[bytes], connection: Connection) -> int:
@@ -489,6 +493,7 @@ class LocalEngine:
                         outbox.put(request.resubmit())
                     except EngineError as error:
                         self._fail(request_id, error)
+        log.info("the engine is ready: %s in %s, loaded in %.1f s", ready.device, ready.precision, ready.load_s)
         for note in ready.notes:
             log.warning("%s", note)
         thread = threading.Thread(target=_write, args=(connection, outbox), name="engine-writer", daemon=True)
@@ -589,6 +594,34 @@ def _write(connection: Connection, outbox: queue.SimpleQueue[Submit | Cancel | S
             connection.send(message)
         except OSError:
             return
+
+
+PAUSE_S = 0.1
+"""What the engine process writes without such a pause is one entry of the log: a traceback comes line by line."""
+
+
+def _log_output(child: subprocess.Popen[bytes]) -> None:
+    """Log what a child writes: its last words if it crashes, warnings of libraries. The end of the file ends it."""
+    output = child.stdout
+    if output is None:
+        return
+    with output, selectors.DefaultSelector() as selector:
+        selector.register(output, selectors.EVENT_READ)
+        written = b""
+        while True:
+            if not selector.select(PAUSE_S if written else None) or len(written) > 1 << 16:
+                _log_words(written)
+                written = b""
+            elif part := os.read(output.fileno(), 1 << 16):
+                written += part
+            else:
+                break
+        _log_words(written)
+
+
+def _log_words(written: bytes) -> None:
+    if words := written.decode(errors="replace").strip():
+        log.warning("the engine process says: %s", words)
 
 
 def _describe_exit(code: int) -> str:

@@ -318,6 +318,27 @@ def test_without_a_replacement_in_time_streams_end_with_an_error(
     assert len(drain(engine.submit([1], params()))) == 20
 
 
+def test_the_last_words_of_a_child_are_one_entry_of_the_log(
+    engines: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fault = """
+import os, sys
+if "app.engine.process" in sys.orig_argv:
+    for word in ("Traceback:", "  line 1", "RuntimeError: out of luck"):
+        os.write(2, (word + "\\n").encode())
+    os._exit(3)
+"""
+    (tmp_path / "sitecustomize.py").write_text(fault)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    engine = engines(wait=False)
+
+    def words() -> list[str]:
+        return [r.getMessage() for r in caplog.records if "the engine process says" in r.getMessage()]
+
+    wait_until(lambda: engine.status().restarts > 0 and words(), what="the child crashed")
+    assert words()[0].endswith("Traceback:\n  line 1\nRuntimeError: out of luck")
+
+
 def test_a_child_that_hangs_is_replaced(engines: Engines) -> None:
     engine = engines(limits=EngineLimits(silence_timeout_s=2))
     expected = drain(engine.submit([1], params(600)))
