@@ -64,7 +64,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     MPLCONFIGDIR=/data/matplotlib \
     TROIKA_HOST=0.0.0.0 \
     TROIKA_MODEL=${BAKE_MODEL:+/opt/models/}${BAKE_MODEL:-auto} \
-    TROIKA_DATABASE_URL=sqlite:////data/troika.db
+    TROIKA_DATABASE_URL=sqlite:////data/troika.db \
+    TROIKA_TRAINING_FOLDER=/data/training
 
 USER 10001:10001
 VOLUME /data

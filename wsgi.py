@@ -4,6 +4,8 @@ import os
 import sys
 
 from app import create_app
+from app.chat.prompt import TemplateError
+from app.chat.tokenizer_files import TokenizerError
 from app.engine.model_source import ModelRefusedError
 from app.storage.database import DatabaseError
 from config.settings import SettingsError
@@ -21,5 +23,5 @@ def refuse(message: str) -> None:
 
 try:
     app = create_app(on_refused=refuse)
-except (SettingsError, ModelRefusedError, DatabaseError) as error:
+except (SettingsError, ModelRefusedError, TokenizerError, TemplateError, DatabaseError) as error:
     refuse(str(error))

@@ -28,7 +28,7 @@ def create_app(
 
     `engine` replaces the engine process (the model is still read for its tokenizer and template); `on_refused` is
     called from another thread if the engine finds that it can never serve the model. Raises `SettingsError`,
-    `ModelRefusedError`, `TokenizerError` or `DatabaseError`.
+    `ModelRefusedError`, `TokenizerError`, `TemplateError` or `DatabaseError`.
     """
     # Imported here, because the engine and training processes import this package too and need none of it.
     import atexit
@@ -37,7 +37,6 @@ def create_app(
 
     from app import logs
     from app.api import (
-        admission,
         auth,
         chat,
         conversations,
@@ -52,6 +51,7 @@ def create_app(
         security,
         training,
     )
+    from app.api.request_log import RequestLog
     from app.chat.memory import Memory
     from app.chat.service import ChatService
     from app.chat.templates import select_template
@@ -62,7 +62,7 @@ def create_app(
     from config.settings import load_settings, unknown_variables
 
     settings = settings or load_settings()
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     for name in unknown_variables():
         logs.log.warning("%s is not a setting; the README lists them all", name)
     keys = auth.ApiKeys.from_settings(settings)
@@ -96,7 +96,6 @@ def create_app(
             EngineLimits(
                 max_waiting=settings.max_waiting,
                 max_queued_tokens=settings.max_queued_tokens,
-                max_per_owner=settings.max_per_client,
                 restart_timeout_s=settings.restart_timeout_s,
             ),
             on_refused,
@@ -106,13 +105,12 @@ def create_app(
     service = app.extensions["chat"] = ChatService(source, tokenizer, template, engine, memory, settings)
     app.extensions["training"] = jobs = training_jobs(settings, database)
     atexit.register(jobs.close)
-    requests.init_app(app, counts)
+    requests.init_app(app, RequestLog(counts, tokenizer.decode if settings.log_text else None))
     metrics.init_app(app, counts, service)
     errors.init_app(app)
     security.init_app(app, settings)
     auth.init_app(app, keys)
     rate_limits.init_app(app, settings)
-    admission.init_app(app, settings)
     requests.check_bodies(app)
     app.register_blueprint(chat.blueprint)
     app.register_blueprint(openai.blueprint)

@@ -16,15 +16,16 @@ try:
 except SettingsError as error:
     sys.exit(f"troika: {error}")
 
+
 bind = f"{_settings.host}:{_settings.port}"
 workers = 1
-worker_class = "gthread"
+worker_class = "app.server.Worker"
 threads = _settings.http_threads
 preload_app = False
 timeout = 120
 graceful_timeout = _settings.grace_s
 keepalive = 75
-accesslog = None
+logger_class = "app.server.ServerLogger"
 loglevel = _settings.log_level
 control_socket_disable = True
 forwarded_allow_ips = ""  # which proxies are believed, and in what, is the application's affair

@@ -40,6 +40,18 @@ class LiveServer:
             assert time.monotonic() < deadline, f"waited {seconds} s in vain; the log:\n{self.log}"
             time.sleep(0.05)
 
+    def engine_pid(self) -> int:
+        """The engine process: a child of gunicorn's worker."""
+        files = Path(f"/proc/{self.worker_pid()}/task").glob("*/children")
+        children = [int(child) for file in files for child in file.read_text().split()]
+        (engine,) = [pid for pid in children if b"app.engine.process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return engine
+
+    def worker_pid(self) -> int:
+        master = self.process.pid
+        (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        return int(worker)
+
     def is_ready(self) -> bool:
         with contextlib.suppress(httpx.HTTPError):
             return httpx.get(f"{self.url}/health/ready", timeout=5).status_code == 200

@@ -33,7 +33,7 @@ MAY_IMPORT = {
 }
 """Packages of this project that a package may import; `app.api` and `app` stand above all of these."""
 
-WITHOUT_TORCH = ("messages", "sequence", "slots", "scheduler", "client", "model_source", "process", "cores", "pace")
+WITHOUT_TORCH = ("messages", "sequence", "slots", "scheduler", "client", "model_source", "process", "cores")
 """The modules of the engine that do not import torch themselves, nor anything that does."""
 
 
@@ -127,7 +127,7 @@ def test_the_light_half_of_the_engine_never_imports_torch(name: str) -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        *("app", "app.doctor.at_start", "app.doctor.services"),
+        *("app", "app.doctor.at_start", "app.doctor.services", "app.logs", "app.server"),
         *(
             module
             for package in ("app.api", "app.chat", "app.jobs", "app.storage", "config")

@@ -58,6 +58,23 @@ def test_weights_that_only_the_engine_can_judge_stop_the_start_too(tmp_path: Pat
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("tokenizer.json", "{", "the tokenizer files in"),
+        ("chat_template.jinja", "{{ " + "9" * 5000 + " }}", "chat_template cannot be compiled"),
+        ("chat_template.jinja", "{% for %}", "chat_template is no valid Jinja"),
+    ],
+)
+def test_a_damaged_tokenizer_or_template_stops_the_start(file: str, content: str, said: str, tmp_path: Path) -> None:
+    folder = save_chat_model(tmp_path / "model")
+    (folder / file).write_text(content, encoding="utf-8")
+    result = start(tmp_path, model=folder, database_url=f"sqlite:///{tmp_path}/troika.db")
+    assert result.returncode == 4
+    assert said in sentences(result)[0]
+    assert "Traceback" not in result.stderr
+
+
 def test_auto_without_a_network_serves_the_starter_within_seconds(tmp_path: Path) -> None:
     hub = {"HF_HOME": str(tmp_path / "hub"), "HF_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
     with pytest.MonkeyPatch.context() as patch:
@@ -102,7 +119,7 @@ def test_health_tells_loading_ready_and_restarting(tmp_path: Path) -> None:
         server.wait_until(is_ready)
         assert client.get("/health/live").json() == {"status": "live"}
         assert client.get("/health/ready").json() == {"status": "ready"}
-        os.kill(engine_pid(server.process.pid), signal.SIGKILL)
+        os.kill(server.engine_pid(), signal.SIGKILL)
         server.wait_until(lambda: not is_ready())
         assert client.get("/health/live").status_code == 200
         server.wait_until(is_ready)
@@ -112,22 +129,10 @@ def test_health_tells_loading_ready_and_restarting(tmp_path: Path) -> None:
 
 def test_sigterm_leaves_no_process_behind(tmp_path: Path) -> None:
     with serve(tmp_path, model=save_chat_model(tmp_path / "model")) as server:
-        engine = engine_pid(server.process.pid)
+        engine = server.engine_pid()
         server.process.terminate()
         server.process.wait(timeout=30)
         deadline = time.monotonic() + 20
         while Path(f"/proc/{engine}").exists():
             assert time.monotonic() < deadline, "the engine process outlived the service"
             time.sleep(0.05)
-
-
-def engine_pid(master: int) -> int:
-    """The process that the gunicorn worker of this master has started."""
-    (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    found = [
-        int(child)
-        for task in Path(f"/proc/{worker}/task").iterdir()
-        for child in (task / "children").read_text().split()
-    ]
-    (engine,) = found
-    return engine

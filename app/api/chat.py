@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field
 
 from app.api import sse
 from app.api.errors import ApiError, context_overflow
-from app.api.requests import ClientGone, RequestRecord, caller, conversation_owner, current_record
+from app.api.request_log import RequestRecord
+from app.api.requests import ClientGone, caller, conversation_owner, current_record
 from app.api.schemas import Context, FilledText, Sampling, Text, Usage
 from app.chat.context import ContextOverflow, Truncation
 from app.chat.conversation import ConversationTurn
@@ -179,8 +180,8 @@ def _events(chat_service: ChatService, turn: ConversationTurn, record: RequestRe
     """The stream of a reply: `token` events, then exactly one `done`, sent when the turn is stored, or `error`."""
     try:
         for piece in turn:
-            if piece.is_heartbeat:
-                yield sse.heartbeat(piece.ahead)
+            if piece.token is None and not piece.text:
+                yield sse.HEARTBEAT
             else:
                 yield sse.event("token", _token(chat_service, piece))
         if turn.reply.finish_reason != "cancelled":

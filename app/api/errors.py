@@ -14,6 +14,16 @@ from apiflask import APIFlask
 from apiflask.exceptions import HTTPError
 from flask import Response, g, jsonify, request
 from flask_limiter import RateLimitExceeded
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    InvalidResponseHeader,
+    InvalidResponseHeaderName,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    NoMoreData,
+    ParseException,
+    UnsupportedTransferCoding,
+)
 from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
@@ -26,7 +36,6 @@ from app.engine.client import (
     EngineError,
     EngineTimeoutError,
     EngineUnavailableError,
-    OwnerBusyError,
     PromptTooLongError,
     UnknownTokenError,
 )
@@ -127,26 +136,6 @@ class CrossSiteError(ApiError):
         )
 
 
-class TooManyAtOnceError(ApiError):
-    def __init__(self, count: int, retry_after_s: int) -> None:
-        super().__init__(
-            429,
-            f"Too many requests at once: {count} of yours are being answered.",
-            code="too_many_at_once",
-            headers={"Retry-After": str(retry_after_s)},
-        )
-
-
-class OverloadedError(ApiError):
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__(
-            503,
-            "The service is answering as many requests as it can.",
-            code="overloaded",
-            headers={"Retry-After": str(retry_after_s)},
-        )
-
-
 class ServiceNotReadyError(ApiError):
     def __init__(self, reason: str) -> None:
         super().__init__(503, f"The service is not ready: {reason}.", code="not_ready", headers={"Retry-After": "2"})
@@ -197,8 +186,6 @@ def from_exception(error: Exception) -> ApiError:
             return ApiError(503, str(error), code="too_many_listeners", headers={"Retry-After": "5"})
         case DatabaseUnavailableError():
             return ApiError(503, str(error), code="database_unavailable", headers={"Retry-After": "5"})
-        case OwnerBusyError(retry_after_s=seconds):
-            return ApiError(429, str(error), code="too_many_at_once", headers={"Retry-After": str(seconds)})
         case EngineBusyError(retry_after_s=seconds):
             return ApiError(503, str(error), code="queue_full", headers={"Retry-After": str(seconds)})
         case EngineUnavailableError():
@@ -209,6 +196,18 @@ def from_exception(error: Exception) -> ApiError:
             return ApiError(500, str(error), code="engine_error")
         case HTTPException():
             return _from_werkzeug(error)
+        case LimitRequestLine():
+            return ApiError(414, f"The request line is too long: {error}.", code="uri_too_long")
+        case LimitRequestHeaders():
+            return ApiError(431, f"The request's headers are too large: {error}.", code="headers_too_large")
+        case UnsupportedTransferCoding():
+            return ApiError(501, f"{error}.", code="unsupported_transfer_coding")
+        case ExpectationFailed():
+            return ApiError(417, f"{error}.", code="expectation_failed")
+        case NoMoreData():
+            return ApiError(400, "The request ended before its body did.", code="malformed")
+        case ParseException() if not isinstance(error, InvalidResponseHeader | InvalidResponseHeaderName):
+            return ApiError(400, f"This is not valid HTTP: {error}.", code="malformed")
         case _:
             log.error("request failed", exc_info=error)
             return ApiError(500, "Something went wrong inside the service; its log says what.", code="internal_error")

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 import app
 from app.api import openai_replies as out
 from app.api import sse
-from app.api.requests import RequestRecord
+from app.api.request_log import RequestRecord
 from app.api.schemas import Context
 from app.chat.reply import Choices, Piece, Reply
 from app.chat.service import ChatService
@@ -48,8 +48,8 @@ def stream(writer: Writer, include_usage: bool, record: RequestRecord) -> Iterat
     extra: Chunk = {"usage": None} if include_usage else {}
     try:
         for index, piece in writer.choices:
-            if piece is not None and piece.is_heartbeat:
-                yield sse.heartbeat(piece.ahead)
+            if piece == Piece():
+                yield sse.HEARTBEAT
                 continue
             for chunk in writer.chunks(index, piece):
                 yield sse.message(chunk | extra)

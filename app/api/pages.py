@@ -1,4 +1,4 @@
-"""`/`: the page for people, and the files that it loads.
+"""`/` and `/train`: the pages for people, and the files that they load.
 
 What a page does, it does in the browser through this same HTTP API. Left to `app/web`: templates, styles, scripts and
 the words in each language.
@@ -49,6 +49,11 @@ blueprint = APIBlueprint(
 @blueprint.get("/")
 def chat() -> Response:
     return _page("chat.html")
+
+
+@blueprint.get("/train")
+def train() -> Response:
+    return _page("train.html")
 
 
 @blueprint.get("/static/<version>/strings.<language>.js")

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import re
-import secrets
 import select
 import socket
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from apiflask import APIFlask
 from flask import Response, g, request
 from flask.json.provider import DefaultJSONProvider
 
-from app.api.errors import ApiError, UnsupportedMediaTypeError, from_exception
-from app.api.metrics import Metrics
-from app.chat.reply import Reply
-
-log = logging.getLogger("troika.requests")
+from app.api.errors import ApiError, UnsupportedMediaTypeError
+from app.api.request_log import RequestLog, RequestRecord, make_request_id
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -38,59 +30,41 @@ class Json(DefaultJSONProvider):
             raise ValueError("it is nested too deeply") from error
 
 
-@dataclass(slots=True)
-class RequestRecord:
-    """What there is to tell of a request when its answer has been sent. Views give it the replies they begin."""
-
-    id: str
-    method: str
-    route: str
-    started: float
-    status: int = 0
-    error: str | None = None
-    replies: Sequence[Reply] = ()
-
-    def error_body(self, error: Exception) -> dict[str, Any]:
-        """The last event of a stream that fails."""
-        found = from_exception(error)
-        self.error = found.code
-        return found.body(self.id)
-
-
-def init_app(app: APIFlask, metrics: Metrics) -> None:
+def init_app(app: APIFlask, request_log: RequestLog) -> None:
     """What comes before everything else; `check_bodies` when it is known who asks."""
     app.json = Json(app)
+    app.extensions["request_log"] = request_log
 
     @app.before_request
     def begin() -> None:
         given = request.headers.get("X-Request-ID", "")
         g.record = RequestRecord(
-            id=given if REQUEST_ID.fullmatch(given) else f"req-{secrets.token_hex(12)}",
+            id=given if REQUEST_ID.fullmatch(given) else make_request_id(),
             method=request.method if request.method in METHODS else "other",
             route=request.url_rule.rule if request.url_rule else "unmatched",
-            started=time.monotonic(),
         )
-        metrics.on_request()
+        request_log.begin(g.record)
 
     @app.after_request
     def answer(response: Response) -> Response:
         record = current_record()
         record.status = response.status_code
+        record.key_name = conversation_owner()
         response.headers["X-Request-ID"] = record.id
         if response.direct_passthrough:
-            _end(record, metrics)  # a file is the server's to send, and nobody is told when it has been
+            request_log.end(record)  # a file is the server's to send, and nobody is told when it has been
         else:
-            response.call_on_close(lambda: _end(record, metrics))
+            response.call_on_close(lambda: request_log.end(record))
         return response
+
+
+def current_record() -> RequestRecord:
+    return cast(RequestRecord, g.record)
 
 
 def check_bodies(app: APIFlask) -> None:
     app.before_request(_check_content_type)
     app.before_request(_check_form)
-
-
-def current_record() -> RequestRecord:
-    return cast(RequestRecord, g.record)
 
 
 def _check_content_type() -> None:
@@ -111,12 +85,6 @@ def _check_form() -> None:
             raise ApiError(
                 422, f"{name}: the form has this field {len(values)} times.", code="invalid_value", param=name
             )
-
-
-def _end(record: RequestRecord, metrics: Metrics) -> None:
-    seconds = time.monotonic() - record.started
-    metrics.on_answer(record.method, record.route, record.status, seconds, record.error)
-    log.info("%s %s %s %d %.0f ms", record.id, record.method, record.route, record.status, 1000 * seconds)
 
 
 def conversation_owner() -> str:

@@ -10,7 +10,8 @@ from flask import Response, current_app, request, stream_with_context
 from pydantic import ValidationError
 
 from app.api import sse
-from app.api.errors import field_error, first_wrong_field, from_exception, training_failed
+from app.api.errors import field_error, first_wrong_field, training_failed
+from app.api.request_log import RequestRecord
 from app.api.requests import ClientGone, conversation_owner, current_record
 from app.api.training_schemas import (
     ComparisonQuery,
@@ -145,7 +146,7 @@ def events(job_id: str) -> Response:
         return Response(status=204)
     listening = jobs().listening()
     listening.__enter__()
-    response = sse.response(stream_with_context(_events(jobs(), job_id, owner, last, current_record().id)))
+    response = sse.response(stream_with_context(_events(jobs(), job_id, owner, last, current_record())))
     response.call_on_close(lambda: listening.__exit__(None, None, None))  # also if the client leaves at once
     return response
 
@@ -157,21 +158,21 @@ def _last_event_id() -> int:
     return int(given)
 
 
-def _events(service: TrainingJobs, job_id: str, owner: str, last: int, request_id: str) -> Iterator[str]:
+def _events(service: TrainingJobs, job_id: str, owner: str, last: int, record: RequestRecord) -> Iterator[str]:
     try:
         for each in service.follow(job_id, owner, last, HEARTBEAT_S):
             if each is None:
                 yield sse.HEARTBEAT
                 continue
-            event, record = each
+            event, job = each
             data: Any = event.data
-            if event.name == "error" and record.error:
-                data = training_failed(record.error).body(request_id)
+            if event.name == "error" and job.error:
+                data = record.error_body(training_failed(job.error))
             elif event.is_final:
-                data = job_out(record).model_dump(mode="json")
+                data = job_out(job).model_dump(mode="json")
             yield sse.event(event.name, data, event.id)
     except Exception as error:
-        yield sse.event("error", from_exception(error).body(request_id))
+        yield sse.event("error", record.error_body(error))
 
 
 # -- its classifier ------------------------------------------------------------------------------------------
@@ -248,14 +249,8 @@ def compare(image_format: Literal["png", "svg"], query: ComparisonQuery) -> Resp
     return _picture(plots.plot_comparison(runs, format=image_format), image_format)
 
 
-SVG_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
-"""An SVG is a document to a browser: it may be styled, and hold pictures, but no scripts."""
-
-
 def _picture(content: bytes, image_format: str) -> Response:
-    if image_format == "png":
-        return Response(content, mimetype="image/png")
-    return Response(content, mimetype="image/svg+xml", headers={"Content-Security-Policy": SVG_POLICY})
+    return Response(content, mimetype="image/svg+xml" if image_format == "svg" else "image/png")
 
 
 def _title(record: JobRecord) -> str:

@@ -45,6 +45,10 @@ class CheckpointTemplate:
                 f"the checkpoint's chat_template is no valid Jinja (line {error.lineno}: {error.message}): "
                 "correct it, or choose another template"
             ) from error
+        except Exception as error:  # a number of 5,000 digits, or brackets nested 400 deep: Jinja's compiler gives up
+            raise TemplateError(
+                f"the checkpoint's chat_template cannot be compiled ({type(error).__name__}): choose another template"
+            ) from error
         try:
             self.render(_PROBES[:1])
         except TemplateError as error:

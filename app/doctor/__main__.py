@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from app import engine_config
-from app.doctor import access, machine, services
+from app.doctor import access, machine, services, words
 from app.doctor.finding import Finding, fail, ok, warn
-from app.engine.model_source import STARTER_FOLDER, ModelRefusedError, resolve_here, weight_files
+from app.engine.model_source import STARTER_FOLDER, ModelRefusedError, ModelSource, resolve_here, weight_files
 from config.settings import Settings, SettingsError, load_settings, unknown_variables
 
 
@@ -28,8 +27,9 @@ def findings() -> Iterator[Finding]:
     yield access.keys(settings)
     yield access.rate_limits(settings)
     yield machine.processor(settings.precision)
-    yield from machine.folders(settings.database_url)
+    yield from machine.folders(settings)
     yield services.database(settings.database_url)
+    yield services.digits(settings)
     try:
         source = resolve_here(settings.model)
     except ModelRefusedError as error:
@@ -37,21 +37,22 @@ def findings() -> Iterator[Finding]:
         return
     yield services.hub(settings.model, source is not None)
     if source is not None:
-        yield from _of_the_model(settings, source.folder)
+        yield from _of_the_model(settings, source)
     elif settings.model == "auto":
-        yield from _of_the_model(settings, STARTER_FOLDER)
+        yield from _of_the_model(settings, ModelSource("starter", STARTER_FOLDER, "gpt2 is not here"))
     else:
         yield warn(
             "model", f"{settings.model} is not here yet, so nothing of it was checked", "check again after a start"
         )
 
 
-def _of_the_model(settings: Settings, folder: Path) -> Iterator[Finding]:
+def _of_the_model(settings: Settings, source: ModelSource) -> Iterator[Finding]:
+    yield words.tokenizer(source, settings.template)
     from app.doctor import model  # loads torch: seconds in which the lines above are already to be read
 
     # Weights are kept as float32 while they are packed; the cache is taken as it fills.
-    yield machine.memory(2 * sum(path.stat().st_size for path in weight_files(folder)))
-    yield from model.check(engine_config(settings, folder))
+    yield machine.memory(2 * sum(path.stat().st_size for path in weight_files(source.folder)))
+    yield from model.check(engine_config(settings, source.folder))
 
 
 def main() -> int:

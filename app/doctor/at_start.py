@@ -22,5 +22,5 @@ def report(settings: Settings) -> threading.Thread:
 
 
 def _report(settings: Settings) -> None:
-    for finding in (machine.processor(settings.precision), *machine.folders(settings.database_url)):
+    for finding in (machine.processor(settings.precision), *machine.folders(settings)):
         log.log(LOG_LEVELS[finding.level], "%s: %s", finding.name, finding.sentence)

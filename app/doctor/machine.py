@@ -11,6 +11,7 @@ from pathlib import Path
 from app.doctor.finding import Finding, fail, ok, warn
 from app.engine.cores import available_cores
 from app.storage.database import normalised
+from config.settings import Settings
 
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
@@ -71,13 +72,15 @@ def memory(needed: int, meminfo: Path = MEMINFO) -> Finding:
     return ok("memory", found)
 
 
-def folders(database_url: str) -> list[Finding]:
-    """The folders that are written to: for the database, models, kernels and what is temporary."""
+def folders(settings: Settings) -> list[Finding]:
+    """The folders that are written to: for the database, trainings, models, kernels and what is temporary."""
     found = []
-    url = normalised(database_url)
+    url = normalised(settings.database_url)
     if url.get_backend_name() == "sqlite":
         folder = Path(url.database or "").parent
         found.append(folder_finding("data", folder, needed=True, use="conversations"))
+    place = Path(settings.training_folder).resolve()
+    found.append(folder_finding("training", place, needed=True, use="trained classifiers"))
     from huggingface_hub import constants
 
     found.append(folder_finding("models", Path(constants.HF_HUB_CACHE), needed=False, use="downloaded models"))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from app.doctor.finding import Finding, fail, ok, warn
 from app.engine.model_source import hub_trouble
 from app.storage.database import DatabaseError
 from app.storage.inspection import inspect
+from app.training.data import DatasetError, load_mnist
+from config.settings import Settings
 
 
 def database(url: str, timeout_s: float = 5.0) -> Finding:
@@ -55,3 +59,16 @@ def hub(model: str, is_here: bool) -> Finding:
         f"not reachable: {trouble.rstrip('.')}",
         "give TROIKA_MODEL a folder or starter, or connect to the network once",
     )
+
+
+def digits(settings: Settings) -> Finding:
+    """Whether MNIST is here; without it the training demo has digits drawn by code. Downloads nothing."""
+    try:
+        return ok("mnist", load_mnist(Path(settings.mnist_path) if settings.mnist_path else None, url=None).reason)
+    except DatasetError as error:
+        if settings.mnist_path:
+            return warn("mnist", str(error), "correct TROIKA_MNIST_PATH; digits drawn by code are trained on meanwhile")
+        where = str(error).partition(", and ")[0]
+    if settings.training_download:
+        return ok("mnist", where, "the first training downloads it, or takes digits drawn by code")
+    return ok("mnist", f"{where}, and TROIKA_TRAINING_DOWNLOAD is off", "digits drawn by code are trained on")

@@ -13,12 +13,14 @@ import logging
 import math
 import os
 import queue
+import selectors
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
@@ -40,7 +42,6 @@ from app.engine.messages import (
 )
 from app.engine.observer import EngineObserver, NoObserver, RequestSummary
 from app.engine.openmp import link_torch_openmp
-from app.engine.pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +76,6 @@ class EngineBusyError(EngineError):
         self.retry_after_s = retry_after_s
 
 
-class OwnerBusyError(EngineBusyError):
-    """Who asks has as many requests under way as one may."""
-
-
 class PromptTooLongError(EngineError):
     """Prompt and reply can never fit the model's positions."""
 
@@ -108,23 +105,13 @@ class TokenStream:
     meanwhile, such as a heartbeat.
     """
 
-    def __init__(
-        self,
-        request_id: int,
-        prompt: tuple[int, ...],
-        cancel: Callable[[int, str], None],
-        ahead: Callable[[int], int | None],
-        give_up_at: float,
-    ) -> None:
-        """`cancel` and `ahead` are the client's; after `give_up_at` (monotonic) no token is handed out any more."""
+    def __init__(self, request_id: int, prompt: tuple[int, ...], cancel: Callable[[int, str], None]) -> None:
         self.request_id = request_id
         self.prompt = prompt
         self.finish_reason: str | None = None
         self.prompt_tokens_reused = 0
         self.queue_s: float | None = None
         self._cancel = cancel
-        self._ahead = ahead
-        self._give_up_at = give_up_at
         self._listener: Callable[[], None] | None = None
         self._events: queue.SimpleQueue[Token | str | EngineError] = queue.SimpleQueue()
 
@@ -134,11 +121,6 @@ class TokenStream:
             return None
         event = self._events.get(timeout=timeout)
         if isinstance(event, Token):
-            if time.monotonic() > self._give_up_at:
-                # All that is left is here, but whoever takes it is too slow: that must not hold a thread for ever.
-                self.finish_reason = "error"
-                self.cancel("timeout")
-                raise EngineTimeoutError("The reply could not be handed over before its deadline.")
             return event
         if isinstance(event, EngineError):
             self.finish_reason = "error"
@@ -156,11 +138,6 @@ class TokenStream:
         It is called from the thread that brings the event, and must not block.
         """
         self._listener = listener
-
-    @property
-    def ahead(self) -> int | None:
-        """How many requests are before this one in the queue; None when it isn't waiting there."""
-        return self._ahead(self.request_id)
 
     def cancel(self, reason: str = "cancelled") -> None:
         """Stop the request, wherever it is; its stream ends with the reason. Safe at any time."""
@@ -233,14 +210,12 @@ class _Request:
 class EngineLimits:
     """How much may wait, and for how long.
 
-    `max_per_owner` is how many requests of one owner may run and wait together, 0 being any number.
     `restart_timeout_s` is how long streams wait for an engine that is being started, `silence_timeout_s` after what
     time one that has work but says nothing is given up.
     """
 
     max_waiting: int = 128
     max_queued_tokens: int = 65_536
-    max_per_owner: int = 0
     restart_timeout_s: float = 60.0
     silence_timeout_s: float = 120.0
     first_backoff_s: float = 0.1
@@ -282,7 +257,7 @@ class LocalEngine:
         self._probing: int | None = None
         self._restarts = 0
         self._down_since = time.monotonic()
-        self._pace = Pace()
+        self._recent_lifetimes: deque[float] = deque(maxlen=64)
         self._child: subprocess.Popen[bytes] | None = None
         self._outbox: queue.SimpleQueue[Submit | Cancel | Shutdown | None] = queue.SimpleQueue()
         self._libraries = tempfile.TemporaryDirectory(prefix="troika-", ignore_cleanup_errors=True)
@@ -305,13 +280,11 @@ class LocalEngine:
             if self._state in ("closed", "refused"):
                 raise EngineUnavailableError(f"The engine is not running: {self._reason.rstrip('.')}.")
             self._check_fits(ids, params)
-            self._check_room(len(ids), owner)
+            self._check_room(len(ids))
             request_id = next(self._ids)
-            now = time.monotonic()
-            give_up_at = math.inf if deadline_s is None else now + deadline_s + DEADLINE_GRACE_S
-            stream = TokenStream(request_id, ids, self.cancel, self._count_ahead, give_up_at)
+            stream = TokenStream(request_id, ids, self.cancel)
             message = Submit(request_id, owner, ids, params, deadline_s)
-            self._requests[request_id] = _Request(stream, message, now)
+            self._requests[request_id] = _Request(stream, message, time.monotonic())
             if self._state == "ready":
                 self._outbox.put(message)
         return stream
@@ -391,38 +364,24 @@ class LocalEngine:
                 f"{self._ready.vocab_size - 1}."
             )
 
-    def _check_room(self, tokens: int, owner: str) -> None:
-        requests = self._requests.values()
-        waiting = [r for r in requests if r.admitted is None]
+    def _check_room(self, tokens: int) -> None:
+        waiting = [r for r in self._requests.values() if r.admitted is None]
         slots = self._ready.max_sequences if self._ready else 0
         # Requests on their way to a free slot do not wait.
-        free = max(0, slots - (len(requests) - len(waiting)))
+        free = max(0, slots - (len(self._requests) - len(waiting)))
         queued = sum(len(r.submit.prompt) for r in waiting)
-        now = time.monotonic()
-        held = [now - r.admitted for r in requests if r.admitted is not None] or [now - self._down_since]
-        own = [r for r in requests if r.submit.owner == owner]
-        if owner and 0 < self.limits.max_per_owner <= len(own):
-            running = sum(r.admitted is not None for r in own)
-            raise OwnerBusyError(
-                f"Too many requests at once: {len(own)} of yours are running or waiting.",
-                self._pace.until_free(running, held),
-            )
         if len(waiting) >= self.limits.max_waiting + free:
-            problem = f"{len(waiting)} requests are waiting"
-        elif waiting and queued + tokens > self.limits.max_queued_tokens:
-            problem = f"{queued} prompt tokens are waiting"
-        else:
-            return
-        raise EngineBusyError(
-            f"The queue is full: {problem}.", self._pace.until_turn(now, slots or 1, len(waiting), held)
-        )
+            raise EngineBusyError(f"The queue is full: {len(waiting)} requests are waiting.", self._retry_after())
+        if waiting and queued + tokens > self.limits.max_queued_tokens:
+            raise EngineBusyError(f"The queue is full: {queued} prompt tokens are waiting.", self._retry_after())
 
-    def _count_ahead(self, request_id: int) -> int | None:
-        with self._lock:
-            request = self._requests.get(request_id)
-            if request is None or request.admitted is not None:
-                return None
-            return sum(r.admitted is None for i, r in self._requests.items() if i < request_id)
+    def _retry_after(self) -> int:
+        """Seconds until about one place is free, from how long recent requests held theirs."""
+        if not self._recent_lifetimes:
+            return 1
+        lifetime = sum(self._recent_lifetimes) / len(self._recent_lifetimes)
+        slots = self._ready.max_sequences if self._ready else 1
+        return max(1, math.ceil(lifetime / slots))
 
     # -- the child -------------------------------------------------------------------------------------------
 
@@ -461,12 +420,15 @@ class LocalEngine:
             if self._state == "closed":
                 raise OSError("the engine is closed")
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "app.engine.process", str(theirs.fileno())],
+                [sys.executable, "-X", "faulthandler", "-m", "app.engine.process", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 env=os.environ | self._environment,
                 cwd=ROOT,
             )
+            threading.Thread(target=_log_output, args=(self._child,), name="engine-output", daemon=True).start()
             return self._child, Connection(ours.detach())
 
     def _attend(self, child: subprocess.Popen[bytes], connection: Connection) -> int:
@@ -531,6 +493,7 @@ class LocalEngine:
                         outbox.put(request.resubmit())
                     except EngineError as error:
                         self._fail(request_id, error)
+        log.info("the engine is ready: %s in %s, loaded in %.1f s", ready.device, ready.precision, ready.load_s)
         for note in ready.notes:
             log.warning("%s", note)
         thread = threading.Thread(target=_write, args=(connection, outbox), name="engine-writer", daemon=True)
@@ -576,7 +539,7 @@ class LocalEngine:
         request = self._requests.pop(request_id, None)
         if request is not None:
             if request.admitted is not None:
-                self._pace.ended(time.monotonic() - request.admitted)
+                self._recent_lifetimes.append(time.monotonic() - request.admitted)
             late = EngineTimeoutError("The request took longer than its deadline.")
             request.stream.put(late if reason == "timeout" else reason)
             self._observer.on_end(request.summary(reason))
@@ -631,6 +594,34 @@ def _write(connection: Connection, outbox: queue.SimpleQueue[Submit | Cancel | S
             connection.send(message)
         except OSError:
             return
+
+
+PAUSE_S = 0.1
+"""What the engine process writes without such a pause is one entry of the log: a traceback comes line by line."""
+
+
+def _log_output(child: subprocess.Popen[bytes]) -> None:
+    """Log what a child writes: its last words if it crashes, warnings of libraries. The end of the file ends it."""
+    output = child.stdout
+    if output is None:
+        return
+    with output, selectors.DefaultSelector() as selector:
+        selector.register(output, selectors.EVENT_READ)
+        written = b""
+        while True:
+            if not selector.select(PAUSE_S if written else None) or len(written) > 1 << 16:
+                _log_words(written)
+                written = b""
+            elif part := os.read(output.fileno(), 1 << 16):
+                written += part
+            else:
+                break
+        _log_words(written)
+
+
+def _log_words(written: bytes) -> None:
+    if words := written.decode(errors="replace").strip():
+        log.warning("the engine process says: %s", words)
 
 
 def _describe_exit(code: int) -> str:

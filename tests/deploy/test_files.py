@@ -51,6 +51,10 @@ def test_whatever_is_written_goes_to_the_volume() -> None:
     for name in ("HOME", "HF_HOME", "NUMBA_CACHE_DIR", "MPLCONFIGDIR"):
         assert last[name].startswith("/data"), name
     assert last["TROIKA_DATABASE_URL"].startswith("sqlite:////data/")
+    for name, field in Settings.model_fields.items():
+        # A relative folder would be made in the image, which cannot be written to.
+        if isinstance(field.default, str) and "/" in field.default:
+            assert "/data/" in last[f"TROIKA_{name.upper()}"], name
     assert {name for name in last if name.startswith("TROIKA_")} <= SETTINGS
 
 

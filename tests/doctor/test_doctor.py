@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from alembic.script import ScriptDirectory
 
 from app.doctor import services
 from app.storage.database import MIGRATIONS
+from config.settings import load_settings
 from tests.models import save_chat_model
 from tests.server import ROOT, clean_environment, free_port
 from tests.storage.support import opened, postgresql_database
@@ -21,7 +23,11 @@ from tests.storage.support import opened, postgresql_database
 def doctor(folder: Path, **settings: object) -> tuple[int, dict[str, str]]:
     """Run `python -m app.doctor`; returns its exit code and its lines by what they are about."""
     hub = {"HF_HOME": str(folder / "hub"), "HF_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
-    defaults = {"database_url": f"sqlite:///{folder}/data/troika.db", "engine_threads": 1}
+    defaults = {
+        "database_url": f"sqlite:///{folder}/data/troika.db",
+        "training_folder": f"{folder}/data/training",
+        "engine_threads": 1,
+    }
     result = subprocess.run(
         [sys.executable, "-m", "app.doctor"],
         cwd=ROOT,
@@ -52,11 +58,14 @@ def test_a_service_in_order_passes_every_check(tmp_path: Path) -> None:
             "rate-limits",
             "processor",
             "data",
+            "training",
             "models",
             "kernels",
             "temporary",
             "database",
+            "mnist",
             "hub",
+            "tokenizer",
             "memory",
         ),
         *("torch", "model", "parity", "determinism", "speed"),
@@ -117,6 +126,25 @@ def test_without_a_hub_auto_serves_the_starter(monkeypatch: pytest.MonkeyPatch) 
     assert "the bundled starter is served" in finding.advice
     assert services.hub("auto", is_here=True).level == "ok"
     assert services.hub("starter", is_here=True).level == "ok"
+
+
+def test_digits_to_learn_from_are_here_or_it_is_told_where_they_were_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    away = services.digits(load_settings())
+    assert away.level == "ok"
+    assert "mnist.npz isn't there" in away.found
+    assert "the first training downloads it" in away.advice
+    assert "drawn by code" in services.digits(load_settings(training_download=False)).advice
+    (tmp_path / "broken.npz").write_bytes(b"no archive")
+    wrong = services.digits(load_settings(mnist_path=str(tmp_path / "broken.npz")))
+    assert wrong.level == "warn"
+    assert "TROIKA_MNIST_PATH" in wrong.advice
+    images, labels = np.zeros((9, 28, 28), np.uint8), np.zeros(9, np.uint8)
+    np.savez(tmp_path / "mnist.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    here = services.digits(load_settings(mnist_path=str(tmp_path / "mnist.npz")))
+    assert (here.level, here.advice) == ("ok", "")
 
 
 def test_a_database_up_to_date_is_so(database_url: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
 from tests.server import LiveServer
@@ -55,15 +56,32 @@ class Visit:
         assert not found, found
 
 
-# -- the engine, made slow -----------------------------------------------------------------------------------
+def assert_no_serious_fault(page: Page) -> None:
+    """No fault that axe-core calls serious or critical."""
+    found = [
+        f"{fault['impact']}: {fault['id']}: {node['html']} {node.get('failureSummary', '')}"
+        for fault in Axe().run(page).response["violations"]
+        for node in fault["nodes"]
+        if fault["impact"] in ("serious", "critical")
+    ]
+    assert not found, "\n".join(found)
+
+
+# -- the engine, made slow, and training, made to wait --------------------------------------------------------
 
 
 def engine_pid(server: LiveServer) -> int:
     """The process that computes: gunicorn's worker has started it."""
-    (worker,) = _children(server.process.pid)
-    engines = [pid for pid in _children(worker) if b"app.engine.process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    engines = [
+        pid for pid in _children(_worker(server)) if b"app.engine.process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
     assert len(engines) == 1, engines
     return engines[0]
+
+
+def _worker(server: LiveServer) -> int:
+    (worker,) = _children(server.process.pid)
+    return worker
 
 
 def _children(parent: int) -> list[int]:
@@ -112,3 +130,15 @@ class SlowEngine:
     def __exit__(self, *_: object) -> None:
         self.halt()
         os.kill(self._pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def paused_training(server: LiveServer) -> Iterator[None]:
+    """Stop the training run that is under way for a while."""
+    pids = [pid for pid in _children(_worker(server)) if b"app.training" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(pids) == 1, pids
+    os.kill(pids[0], signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pids[0], signal.SIGCONT)

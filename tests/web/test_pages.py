@@ -8,16 +8,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Response, expect
 
 from tests.server import LiveServer
 from tests.web.conftest import Visitor
-from tests.web.support import PHONE
+from tests.web.support import PHONE, assert_no_serious_fault
 
 WEB = Path(__file__).parents[2] / "app" / "web"
 SOURCES = [*WEB.glob("templates/*.html"), *WEB.glob("static/*.js")]
-PAGES = ("/",)
+PAGES = ("/", "/train")
 FIRST_PAINT_BYTES = 100_000
 
 
@@ -133,16 +132,6 @@ def test_language_is_the_readers_choice_else_the_browsers(server: LiveServer) ->
 
 
 # -- barriers ------------------------------------------------------------------------------------------------
-
-
-def assert_no_serious_fault(page: Page) -> None:
-    found = [
-        f"{fault['impact']}: {fault['id']}: {node['html']} {node.get('failureSummary', '')}"
-        for fault in Axe().run(page).response["violations"]
-        for node in fault["nodes"]
-        if fault["impact"] in ("serious", "critical")
-    ]
-    assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
