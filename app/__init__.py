@@ -37,6 +37,7 @@ def create_app(
 
     from app import logs
     from app.api import (
+        admission,
         auth,
         chat,
         conversations,
@@ -96,6 +97,7 @@ def create_app(
             EngineLimits(
                 max_waiting=settings.max_waiting,
                 max_queued_tokens=settings.max_queued_tokens,
+                max_per_owner=settings.max_per_client,
                 restart_timeout_s=settings.restart_timeout_s,
             ),
             on_refused,
@@ -111,6 +113,7 @@ def create_app(
     security.init_app(app, settings)
     auth.init_app(app, keys)
     rate_limits.init_app(app, settings)
+    admission.init_app(app, settings)
     requests.check_bodies(app)
     app.register_blueprint(chat.blueprint)
     app.register_blueprint(openai.blueprint)

@@ -92,6 +92,13 @@ class Settings(BaseSettings):
         ge=1,
         le=100_000_000,
     )
+    max_per_client: int = _setting(
+        64,
+        "Requests, and replies, that one key's name or address may have under way; more get 429.",
+        "1 to 100000",
+        ge=1,
+        le=100_000,
+    )
     max_new_tokens: int = _setting(
         256, "Length of a reply when the request names none.", "1 to 100000", ge=1, le=100_000
     )
@@ -216,9 +223,14 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=files)
 
     @property
-    def http_threads(self) -> int:
-        """Threads for requests: one for each that may run, wait or follow a training run, and some for the rest."""
+    def max_requests(self) -> int:
+        """Requests answered at once, each on a thread: all that may run, wait or follow a training, and some more."""
         return self.max_sequences + self.max_waiting + TRAINING_LISTENERS + 32
+
+    @property
+    def http_threads(self) -> int:
+        """Some more, which refuse what is too much and answer health checks meanwhile."""
+        return self.max_requests + 16
 
 
 def load_settings(**overrides: Any) -> Settings:

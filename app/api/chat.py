@@ -180,8 +180,8 @@ def _events(chat_service: ChatService, turn: ConversationTurn, record: RequestRe
     """The stream of a reply: `token` events, then exactly one `done`, sent when the turn is stored, or `error`."""
     try:
         for piece in turn:
-            if piece.token is None and not piece.text:
-                yield sse.HEARTBEAT
+            if piece.is_heartbeat:
+                yield sse.heartbeat(piece.ahead)
             else:
                 yield sse.event("token", _token(chat_service, piece))
         if turn.reply.finish_reason != "cancelled":

@@ -36,6 +36,7 @@ from app.engine.client import (
     EngineError,
     EngineTimeoutError,
     EngineUnavailableError,
+    OwnerBusyError,
     PromptTooLongError,
     UnknownTokenError,
 )
@@ -136,6 +137,26 @@ class CrossSiteError(ApiError):
         )
 
 
+class TooManyAtOnceError(ApiError):
+    def __init__(self, count: int, retry_after_s: int) -> None:
+        super().__init__(
+            429,
+            f"Too many requests at once: {count} of yours are being answered.",
+            code="too_many_at_once",
+            headers={"Retry-After": str(retry_after_s)},
+        )
+
+
+class OverloadedError(ApiError):
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(
+            503,
+            "The service is answering as many requests as it can.",
+            code="overloaded",
+            headers={"Retry-After": str(retry_after_s)},
+        )
+
+
 class ServiceNotReadyError(ApiError):
     def __init__(self, reason: str) -> None:
         super().__init__(503, f"The service is not ready: {reason}.", code="not_ready", headers={"Retry-After": "2"})
@@ -186,6 +207,8 @@ def from_exception(error: Exception) -> ApiError:
             return ApiError(503, str(error), code="too_many_listeners", headers={"Retry-After": "5"})
         case DatabaseUnavailableError():
             return ApiError(503, str(error), code="database_unavailable", headers={"Retry-After": "5"})
+        case OwnerBusyError(retry_after_s=seconds):
+            return ApiError(429, str(error), code="too_many_at_once", headers={"Retry-After": str(seconds)})
         case EngineBusyError(retry_after_s=seconds):
             return ApiError(503, str(error), code="queue_full", headers={"Retry-After": str(seconds)})
         case EngineUnavailableError():

@@ -238,7 +238,7 @@ def _check(chat_service: ChatService, body: Generation) -> None:
 
 def _check_choices(chat_service: ChatService, choices: int, param: str) -> None:
     """One request may take all the places there are, but no place in the queue besides."""
-    limit = chat_service.settings.max_sequences
+    limit = min(chat_service.settings.max_sequences, chat_service.settings.max_per_client)
     if choices > limit:
         raise _wrong(param, f"this asks for {choices} replies at once; at most {limit} are computed")
 

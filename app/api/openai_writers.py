@@ -48,8 +48,8 @@ def stream(writer: Writer, include_usage: bool, record: RequestRecord) -> Iterat
     extra: Chunk = {"usage": None} if include_usage else {}
     try:
         for index, piece in writer.choices:
-            if piece == Piece():
-                yield sse.HEARTBEAT
+            if piece is not None and piece.is_heartbeat:
+                yield sse.heartbeat(piece.ahead)
                 continue
             for chunk in writer.chunks(index, piece):
                 yield sse.message(chunk | extra)

@@ -11,9 +11,13 @@ from flask import Response
 HEARTBEAT = ": waiting\n\n"
 """A comment, which clients skip: it keeps proxies from giving up and shows a client that has gone."""
 
-
 DONE = "data: [DONE]\n\n"
 """The end of a stream in the OpenAI API's form."""
+
+
+def heartbeat(ahead: int | None) -> str:
+    """The comment of a reply: how many requests are before it in the queue, or (None) that it is being computed."""
+    return ": computing\n\n" if ahead is None else f": waiting, {ahead} ahead\n\n"
 
 
 def event(name: str, data: Any, number: int | None = None) -> str:

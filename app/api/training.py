@@ -249,8 +249,14 @@ def compare(image_format: Literal["png", "svg"], query: ComparisonQuery) -> Resp
     return _picture(plots.plot_comparison(runs, format=image_format), image_format)
 
 
+SVG_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+"""An SVG is a document to a browser: it may be styled, and hold pictures, but no scripts."""
+
+
 def _picture(content: bytes, image_format: str) -> Response:
-    return Response(content, mimetype="image/svg+xml" if image_format == "svg" else "image/png")
+    if image_format == "png":
+        return Response(content, mimetype="image/png")
+    return Response(content, mimetype="image/svg+xml", headers={"Content-Security-Policy": SVG_POLICY})
 
 
 def _title(record: JobRecord) -> str:

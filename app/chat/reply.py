@@ -16,8 +16,11 @@ from app.chat.detokenizer import Detokenizer
 from app.engine.client import TokenStream
 from app.engine.messages import Token
 
+FIRST_HEARTBEAT_S = 0.25
+"""When a caller first hears that its reply will take a while, and how many are before it."""
+
 HEARTBEAT_S = 2.0
-"""How often a caller hears that its reply is still coming."""
+"""How often it hears so from then on."""
 
 GONE_CHECK_S = 0.25
 """How often it is asked whether the caller's client is still there."""
@@ -27,11 +30,17 @@ GONE_CHECK_S = 0.25
 class Piece:
     """One token and the text that it made certain: none while a character or a stop string is incomplete.
 
-    The last piece of a reply can be text without a token. `token` is None in a heartbeat, which has no text either.
+    The last piece of a reply can be text without a token. A heartbeat has neither; `ahead` is then how many requests
+    are before this one in the queue, or None when it is being computed.
     """
 
     text: str = ""
     token: Token | None = None
+    ahead: int | None = None
+
+    @property
+    def is_heartbeat(self) -> bool:
+        return self.token is None and not self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,7 @@ class Reply:
         self._ended_at: float | None = None
 
     def __iter__(self) -> Iterator[Piece]:
-        """Yield pieces as tokens come, and an empty one every `HEARTBEAT_S` seconds while none does.
+        """Yield pieces as tokens come, and a heartbeat now and then while none does.
 
         Raises `EngineError`. Ends early, with the reason `cancelled`, when the caller's client has gone.
         """
@@ -88,6 +97,9 @@ class Reply:
         self.finish_reason = "stop" if self._detokenizer.stopped else self._stream.finish_reason
         rest = self._detokenizer.flush()
         return self._add(rest, None) if rest else None
+
+    def heartbeat(self) -> Piece:
+        return Piece(ahead=self._stream.ahead)
 
     def notify(self, listener: Callable[[], None]) -> None:
         """Have `listener` called, from another thread, whenever `poll` has something new."""
@@ -134,7 +146,7 @@ class Choices:
     def __iter__(self) -> Iterator[tuple[int, Piece | None]]:
         """Yield (index of the reply, piece), with None for the piece after a reply's last.
 
-        An empty piece comes every `HEARTBEAT_S` seconds while nothing else does. Raises `EngineError` for the first
+        A heartbeat comes now and then while nothing else does. Raises `EngineError` for the first
         reply that fails. Ends early when the caller's client has gone.
         """
         try:
@@ -147,7 +159,7 @@ class Choices:
         for reply in self.replies:
             reply.notify(arrived.set)
         pending = dict(enumerate(self.replies))
-        heartbeat = time.monotonic() + HEARTBEAT_S
+        heartbeat = time.monotonic() + FIRST_HEARTBEAT_S
         gone_check = time.monotonic() + GONE_CHECK_S
         while pending:
             # Cleared before the look at the streams, so that what comes during the look is not slept over.
@@ -172,7 +184,8 @@ class Choices:
                 heartbeat = now + HEARTBEAT_S
             elif now >= heartbeat:
                 heartbeat = now + HEARTBEAT_S
-                yield next(iter(pending)), Piece()
+                index, reply = next(iter(pending.items()))
+                yield index, reply.heartbeat()
             else:
                 arrived.wait(GONE_CHECK_S)
 

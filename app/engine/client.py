@@ -20,7 +20,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
@@ -42,6 +41,7 @@ from app.engine.messages import (
 )
 from app.engine.observer import EngineObserver, NoObserver, RequestSummary
 from app.engine.openmp import link_torch_openmp
+from app.engine.pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,10 @@ class EngineBusyError(EngineError):
         self.retry_after_s = retry_after_s
 
 
+class OwnerBusyError(EngineBusyError):
+    """Who asks has as many requests under way as one may."""
+
+
 class PromptTooLongError(EngineError):
     """Prompt and reply can never fit the model's positions."""
 
@@ -105,13 +109,23 @@ class TokenStream:
     meanwhile, such as a heartbeat.
     """
 
-    def __init__(self, request_id: int, prompt: tuple[int, ...], cancel: Callable[[int, str], None]) -> None:
+    def __init__(
+        self,
+        request_id: int,
+        prompt: tuple[int, ...],
+        cancel: Callable[[int, str], None],
+        ahead: Callable[[int], int | None],
+        give_up_at: float,
+    ) -> None:
+        """`cancel` and `ahead` are the client's; after `give_up_at` (monotonic) no token is handed out any more."""
         self.request_id = request_id
         self.prompt = prompt
         self.finish_reason: str | None = None
         self.prompt_tokens_reused = 0
         self.queue_s: float | None = None
         self._cancel = cancel
+        self._ahead = ahead
+        self._give_up_at = give_up_at
         self._listener: Callable[[], None] | None = None
         self._events: queue.SimpleQueue[Token | str | EngineError] = queue.SimpleQueue()
 
@@ -121,6 +135,11 @@ class TokenStream:
             return None
         event = self._events.get(timeout=timeout)
         if isinstance(event, Token):
+            if time.monotonic() > self._give_up_at:
+                # All that is left is here, but whoever takes it is too slow: that must not hold a thread for ever.
+                self.finish_reason = "error"
+                self.cancel("timeout")
+                raise EngineTimeoutError("The reply could not be handed over before its deadline.")
             return event
         if isinstance(event, EngineError):
             self.finish_reason = "error"
@@ -138,6 +157,11 @@ class TokenStream:
         It is called from the thread that brings the event, and must not block.
         """
         self._listener = listener
+
+    @property
+    def ahead(self) -> int | None:
+        """How many requests are before this one in the queue; None when it isn't waiting there."""
+        return self._ahead(self.request_id)
 
     def cancel(self, reason: str = "cancelled") -> None:
         """Stop the request, wherever it is; its stream ends with the reason. Safe at any time."""
@@ -210,12 +234,14 @@ class _Request:
 class EngineLimits:
     """How much may wait, and for how long.
 
+    `max_per_owner` is how many requests of one owner may run and wait together, 0 being any number.
     `restart_timeout_s` is how long streams wait for an engine that is being started, `silence_timeout_s` after what
     time one that has work but says nothing is given up.
     """
 
     max_waiting: int = 128
     max_queued_tokens: int = 65_536
+    max_per_owner: int = 0
     restart_timeout_s: float = 60.0
     silence_timeout_s: float = 120.0
     first_backoff_s: float = 0.1
@@ -257,7 +283,7 @@ class LocalEngine:
         self._probing: int | None = None
         self._restarts = 0
         self._down_since = time.monotonic()
-        self._recent_lifetimes: deque[float] = deque(maxlen=64)
+        self._pace = Pace()
         self._child: subprocess.Popen[bytes] | None = None
         self._outbox: queue.SimpleQueue[Submit | Cancel | Shutdown | None] = queue.SimpleQueue()
         self._libraries = tempfile.TemporaryDirectory(prefix="troika-", ignore_cleanup_errors=True)
@@ -280,11 +306,13 @@ class LocalEngine:
             if self._state in ("closed", "refused"):
                 raise EngineUnavailableError(f"The engine is not running: {self._reason.rstrip('.')}.")
             self._check_fits(ids, params)
-            self._check_room(len(ids))
+            self._check_room(len(ids), owner)
             request_id = next(self._ids)
-            stream = TokenStream(request_id, ids, self.cancel)
+            now = time.monotonic()
+            give_up_at = math.inf if deadline_s is None else now + deadline_s + DEADLINE_GRACE_S
+            stream = TokenStream(request_id, ids, self.cancel, self._count_ahead, give_up_at)
             message = Submit(request_id, owner, ids, params, deadline_s)
-            self._requests[request_id] = _Request(stream, message, time.monotonic())
+            self._requests[request_id] = _Request(stream, message, now)
             if self._state == "ready":
                 self._outbox.put(message)
         return stream
@@ -364,24 +392,38 @@ class LocalEngine:
                 f"{self._ready.vocab_size - 1}."
             )
 
-    def _check_room(self, tokens: int) -> None:
-        waiting = [r for r in self._requests.values() if r.admitted is None]
+    def _check_room(self, tokens: int, owner: str) -> None:
+        requests = self._requests.values()
+        waiting = [r for r in requests if r.admitted is None]
         slots = self._ready.max_sequences if self._ready else 0
         # Requests on their way to a free slot do not wait.
-        free = max(0, slots - (len(self._requests) - len(waiting)))
+        free = max(0, slots - (len(requests) - len(waiting)))
         queued = sum(len(r.submit.prompt) for r in waiting)
+        now = time.monotonic()
+        held = [now - r.admitted for r in requests if r.admitted is not None] or [now - self._down_since]
+        own = [r for r in requests if r.submit.owner == owner]
+        if owner and 0 < self.limits.max_per_owner <= len(own):
+            running = sum(r.admitted is not None for r in own)
+            raise OwnerBusyError(
+                f"Too many requests at once: {len(own)} of yours are running or waiting.",
+                self._pace.until_free(running, held),
+            )
         if len(waiting) >= self.limits.max_waiting + free:
-            raise EngineBusyError(f"The queue is full: {len(waiting)} requests are waiting.", self._retry_after())
-        if waiting and queued + tokens > self.limits.max_queued_tokens:
-            raise EngineBusyError(f"The queue is full: {queued} prompt tokens are waiting.", self._retry_after())
+            problem = f"{len(waiting)} requests are waiting"
+        elif waiting and queued + tokens > self.limits.max_queued_tokens:
+            problem = f"{queued} prompt tokens are waiting"
+        else:
+            return
+        raise EngineBusyError(
+            f"The queue is full: {problem}.", self._pace.until_turn(now, slots or 1, len(waiting), held)
+        )
 
-    def _retry_after(self) -> int:
-        """Seconds until about one place is free, from how long recent requests held theirs."""
-        if not self._recent_lifetimes:
-            return 1
-        lifetime = sum(self._recent_lifetimes) / len(self._recent_lifetimes)
-        slots = self._ready.max_sequences if self._ready else 1
-        return max(1, math.ceil(lifetime / slots))
+    def _count_ahead(self, request_id: int) -> int | None:
+        with self._lock:
+            request = self._requests.get(request_id)
+            if request is None or request.admitted is not None:
+                return None
+            return sum(r.admitted is None for i, r in self._requests.items() if i < request_id)
 
     # -- the child -------------------------------------------------------------------------------------------
 
@@ -539,7 +581,7 @@ class LocalEngine:
         request = self._requests.pop(request_id, None)
         if request is not None:
             if request.admitted is not None:
-                self._recent_lifetimes.append(time.monotonic() - request.admitted)
+                self._pace.ended(time.monotonic() - request.admitted)
             late = EngineTimeoutError("The request took longer than its deadline.")
             request.stream.put(late if reason == "timeout" else reason)
             self._observer.on_end(request.summary(reason))

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.engine.client import (
+    DEADLINE_GRACE_S,
     ROOT,
     EngineBusyError,
     EngineCrashedError,
@@ -21,6 +22,7 @@ from app.engine.client import (
     EngineTimeoutError,
     EngineUnavailableError,
     LocalEngine,
+    OwnerBusyError,
     PromptTooLongError,
     TokenStream,
     UnknownTokenError,
@@ -194,6 +196,48 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(engines: Engines) -> No
     wait_until_empty(engine)
     # A prompt beyond the bound on queued tokens is let in when nothing else waits.
     assert len(drain(engine.submit([1] * 600, params(1)))) == 1
+
+
+def test_one_owner_cannot_take_everybodys_places(engines: Engines) -> None:
+    engine = engines(limits=EngineLimits(max_per_owner=3), max_sequences=2)
+    streams = [engine.submit([1], params(4000), owner="a") for _ in range(3)]
+    with pytest.raises(OwnerBusyError, match="3 of yours") as refusal:
+        engine.submit([1], params(), owner="a")
+    assert refusal.value.retry_after_s >= 1
+    # Others are let in, and so is whoever has no name.
+    streams.append(engine.submit([1], params(4000), owner="b"))
+    streams += [engine.submit([1], params(4000)) for _ in range(4)]
+    streams[0].cancel()
+    streams.append(engine.submit([1], params(), owner="a"))
+    for stream in streams:
+        stream.cancel()
+    wait_until_empty(engine)
+
+
+def test_a_stream_knows_how_many_are_before_it(engines: Engines) -> None:
+    engine = engines(max_sequences=1)
+    streams = [engine.submit([1], params(4000)) for _ in range(4)]
+    take(streams[0], 1)
+    assert [stream.ahead for stream in streams] == [None, 0, 1, 2]
+    streams[1].cancel()
+    assert [stream.ahead for stream in streams] == [None, None, 0, 1]
+    streams[0].cancel()
+    take(streams[2], 1)
+    assert [stream.ahead for stream in streams] == [None, None, None, 0]
+    for stream in streams:
+        stream.cancel()
+    wait_until_empty(engine)
+
+
+def test_a_reply_that_nobody_takes_in_time_is_given_up(engines: Engines) -> None:
+    engine = engines()
+    stream = engine.submit([1], params(8), deadline_s=1)
+    wait_until_empty(engine)  # all of it is there to be taken
+    take(stream, 1)
+    time.sleep(1 + DEADLINE_GRACE_S)
+    with pytest.raises(EngineTimeoutError):
+        stream.get(timeout=0)
+    assert stream.get(timeout=0) is None
 
 
 def test_after_a_crash_every_stream_goes_on_and_ends_with_the_same_bytes(engines: Engines) -> None:
