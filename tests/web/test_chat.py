@@ -101,6 +101,7 @@ def test_conversations_are_listed_opened_and_erased(visit: Visitor) -> None:
     page.get_by_role("link", name="Who are you?").click()
     expect(page.locator(".said")).to_have_text("Who are you?")
     assert replies(page) == [first]
+    assert listed.all_inner_texts() == ["What is a token?", "Who are you?"]  # nothing moves under the pointer
     page.go_back()
     expect(page.locator(".said")).to_have_text("What is a token?")
     page.get_by_role("button", name="Erase: What is a token?").click()
@@ -264,6 +265,40 @@ def test_a_service_that_cannot_be_reached_is_told_where_it_happened(visit: Visit
     page.get_by_role("alert").get_by_role("button", name="Try again").click()
     expect(page.locator(".meta")).to_contain_text("seed")
     expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_retry_that_fails_leaves_the_reply(visit: Visitor) -> None:
+    visitor = visit()
+    visitor.allowed = ("ERR_INTERNET_DISCONNECTED",)
+    page = visitor.open()
+    reply = say_and_wait(page, QUESTION)
+    visitor.context.set_offline(True)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("alert")).to_contain_text("can't be reached")
+    assert replies(page) == [reply]
+    expect(page.locator(".meta")).to_contain_text("seed")
+    visitor.context.set_offline(False)
+    page.get_by_role("alert").get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.locator(".meta")).to_contain_text("seed")
+    page.reload()
+    expect(page.locator(".turn")).to_have_count(1)
+
+
+def test_a_system_message_belongs_to_its_conversation(visit: Visitor) -> None:
+    page = visit().open()
+    page.get_by_role("button", name="Settings").click()
+    system = page.get_by_role("textbox", name="System message")
+    system.fill("You are brief.")
+    say_and_wait(page, "Who are you?")
+    page.get_by_role("button", name="New conversation").click()
+    expect(system).to_have_value("You are brief.")
+    system.fill("")
+    say_and_wait(page, "What is a token?")
+    page.get_by_role("link", name="Who are you?").click()
+    expect(system).to_have_value("You are brief.")
+    page.get_by_role("button", name="New conversation").click()
+    expect(system).to_have_value("")
 
 
 # -- languages, sizes ----------------------------------------------------------------------------------------

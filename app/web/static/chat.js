@@ -35,7 +35,7 @@ async function open() {
     opened.loading = opened.load();
     await opened.loading;
     if (conversation !== opened) return;
-    history.remember(id, opened.turns[0]?.input ?? t("history.untitled"));
+    history.remember(id, opened.turns[0]?.input ?? t("history.untitled"), false);
     present(opened);
   } catch (error) {
     if (conversation === opened) notOpened(id, error);
@@ -59,7 +59,7 @@ function present(shown) {
   $("turns").replaceChildren(...shown.turns.map((turn) => turn.element));
   $("greeting").hidden = !shown.isEmpty;
   composer.showRunning(Boolean(shown.running));
-  if (shown.id && shown.turns.length) settings.setSystem(shown.system);
+  settings.showSystem(shown.id && shown.turns.length ? shown.system : undefined);
   offerActions();
   scroll.toEnd();
 }
@@ -99,7 +99,7 @@ function send(input, turn = null, seed = undefined) {
   const reply = mine.answer(view, fields, {
     onBegin() {
       live.set(mine.id, mine);
-      history.remember(mine.id, input);
+      history.remember(mine.id, input, true);
       if (conversation === mine) showAddress();
     },
     onPiece() {

@@ -102,28 +102,33 @@ export class Conversation {
     }
   }
 
-  /** A reply was stopped or lost: find out what of it the service has stored, and show that. */
+  /** A reply was stopped or lost: find out what of it the service has stored, and show that.
+   *
+   * Resolves to the id that this conversation has lost, if it has.
+   */
   async _find(view, error, wasStored, kept) {
     const isRefused = error.status > 0; // by the service itself, which stores nothing then
-    if (!isRefused && this.id) {
-      try {
-        const { turns } = await this._settled();
-        const last = turns.at(-1);
-        if (wasStored && last.reply === kept.content.text) {
-          view.restore(kept);
-          return undefined;
-        }
-        if (wasStored || turns.length > this.turns.filter((turn) => turn.isStored).length) {
-          view.showStored(last);
-          return undefined;
-        }
-      } catch (failed) {
-        if (failed.status !== 404) return undefined; // not to be told: what was shown stays
-      }
+    const stored = isRefused || !this.id ? [] : await this._stored();
+    const last = stored?.at(-1);
+    const count = this.turns.filter((turn) => turn.isStored).length;
+    if (last && (wasStored ? last.reply !== kept.content.text : stored.length > count)) {
+      view.showStored(last);
+    } else if (wasStored) {
+      view.restore(kept);
+    } else {
+      if (error.name === "AbortError") view.end({ finish_reason: "cancelled" });
+      return stored && this._loseId();
     }
-    if (wasStored) view.restore(kept);
-    else if (!isRefused) view.end({ finish_reason: "cancelled" });
-    return this._loseId();
+    return undefined;
+  }
+
+  /** The stored turns: none if there is no such conversation, null if that can't be told. */
+  async _stored() {
+    try {
+      return (await this._settled()).turns;
+    } catch (error) {
+      return error.status === 404 ? [] : null;
+    }
   }
 
   /** If no turn is stored, the service knows nothing of this conversation. */

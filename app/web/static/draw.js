@@ -3,7 +3,7 @@
 import { call } from "./api.js";
 import { button, h } from "./dom.js";
 import { errorCard } from "./errors.js";
-import { number, t } from "./i18n.js";
+import { number, setText } from "./i18n.js";
 
 const SIDE = 28; // what the classifier takes
 const SCALE = 10;
@@ -128,7 +128,8 @@ export class Drawing {
   }
 
   _show(reading) {
-    this._verdict.textContent = reading ? t("draw.verdict", { digit: reading.digit }) : t("draw.empty");
+    if (reading) setText(this._verdict, "draw.verdict", { digit: reading.digit });
+    else setText(this._verdict, "draw.empty");
     this._verdict.classList.toggle("quiet", !reading);
     this._bars.forEach((each, digit) => each.set(reading?.probabilities[digit] ?? 0, reading?.digit === digit));
   }

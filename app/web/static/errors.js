@@ -5,7 +5,7 @@ import { h } from "./dom.js";
 import { setText } from "./i18n.js";
 
 const BY_CODE = {
-  queue_full: "error.full",
+  weights_gone: "error.weights",
   not_ready: "error.not_ready",
   engine_unavailable: "error.not_ready",
   timeout: "error.timeout",
@@ -30,6 +30,7 @@ const BY_STATUS = {
 
 /** The key of the words for an error. */
 export function wordsFor(error) {
+  if (error.status === 429 && error.code === "queue_full") return "error.queue";
   if (error.code in BY_CODE) return BY_CODE[error.code];
   if (error.status in BY_STATUS) return BY_STATUS[error.status];
   return error.status < 500 ? "error.field" : "error.internal";

@@ -10,11 +10,13 @@ const NAME = "conversations";
 
 const all = () => read(NAME, []);
 
-/** Remember a conversation, or that it went on. */
-export function remember(id, title) {
+/** Remember a conversation; with `isNewest` that it has just gone on. */
+export function remember(id, title, isNewest) {
   const known = all();
-  const found = known.find((each) => each.id === id) ?? { id, title: title.trim().replace(/\s+/g, " ").slice(0, 80) };
-  write(NAME, [found, ...known.filter((each) => each !== found)].slice(0, MOST));
+  const found = known.find((each) => each.id === id);
+  if (found && !isNewest) return;
+  const first = found ?? { id, title: title.trim().replace(/\s+/g, " ").slice(0, 80) };
+  write(NAME, [first, ...known.filter((each) => each !== found)].slice(0, MOST));
   show();
 }
 

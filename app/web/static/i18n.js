@@ -30,14 +30,15 @@ export function number(value, digits) {
 export function setText(element, key, values) {
   if (element.dataset.t === key && !values) return;
   element.dataset.t = key;
-  given.set(element, values);
+  if (values) given.set(element, values);
   element.textContent = t(key, values);
 }
 
 /** Likewise for one of its attributes. */
-export function setAttribute(element, attribute, key) {
+export function setAttribute(element, attribute, key, values) {
   element.setAttribute(`data-t-${attribute}`, key);
-  element.setAttribute(attribute, t(key));
+  if (values) given.set(element, values);
+  element.setAttribute(attribute, t(key, values));
 }
 
 export async function setLanguage(next) {
@@ -51,7 +52,7 @@ export async function setLanguage(next) {
   }
   for (const attribute of ATTRIBUTES) {
     for (const element of document.querySelectorAll(`[data-t-${attribute}]`)) {
-      element.setAttribute(attribute, t(element.getAttribute(`data-t-${attribute}`)));
+      element.setAttribute(attribute, t(element.getAttribute(`data-t-${attribute}`), given.get(element)));
     }
   }
   document.dispatchEvent(new Event("language"));

@@ -1,7 +1,7 @@
 // What a finished run has come to: confusion matrix, worst mistakes, layers, and what the network costs.
 
 import { h } from "./dom.js";
-import { number, t } from "./i18n.js";
+import { number, setAttribute } from "./i18n.js";
 
 const DIGITS = [...Array(10).keys()];
 
@@ -31,7 +31,7 @@ function cell(count, all, digit, read) {
   const made = h("td", { class: isRight ? "right" : count ? "mistaken" : null }, count || "");
   // Mistakes are rare: their tint grows with the root of their share, so that they can be told apart.
   made.style.setProperty("--share", isRight ? count / all : Math.min(1, Math.sqrt((4 * count) / all)));
-  made.title = t("matrix.cell", { digit, read, count });
+  setAttribute(made, "title", "matrix.cell", { digit, read, count });
   return made;
 }
 

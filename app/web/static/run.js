@@ -84,7 +84,6 @@ export class RunView {
 
   redraw() {
     this.element.querySelector("h2").textContent = fullTitle(this.job);
-    this._resultOf = null;
     this._show();
   }
 

@@ -28,9 +28,11 @@ function NumberField(field) {
   });
 }
 
-function keep() {
+function keep(event) {
   const kept = Object.fromEntries(numbers.map((field) => [field.name, field.value()]));
   for (const [name, field] of Object.entries(texts)) kept[name] = field.value || undefined;
+  // What stands there may be that of an old conversation; only one that was written here is kept for new ones.
+  if (event?.target !== texts.system) kept.system = read(NAME, {}).system;
   write(NAME, kept);
 }
 
@@ -53,10 +55,9 @@ export function fields(systemInForce) {
   return found;
 }
 
-/** Show the system message of the conversation that was opened. */
-export function setSystem(text) {
+/** Show the system message of a conversation, or the one that new conversations begin with. */
+export function showSystem(text = read(NAME, {}).system ?? "") {
   texts.system.value = text;
-  keep();
 }
 
 /** Show the field for an API key: the service asks for one. */
