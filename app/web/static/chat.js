@@ -9,6 +9,7 @@ import * as history from "./history.js";
 import { t } from "./i18n.js";
 import * as talk from "./conversation.js";
 import * as scroll from "./scroll.js";
+import { lookNow } from "./service.js";
 import * as settings from "./settings.js";
 import { read, write } from "./store.js";
 
@@ -116,8 +117,10 @@ function send(input, turn = null, seed = undefined) {
 function ended(mine, view, { error, lostId }) {
   live.delete(lostId ?? mine.id);
   if (lostId) history.forget(lostId);
-  if (error) view.fail(card(error, view));
-  else say(view.text);
+  if (error) {
+    view.fail(card(error, view));
+    lookNow();
+  } else say(view.text);
   if (conversation !== mine) return;
   composer.showRunning(false);
   showAddress();
@@ -165,7 +168,8 @@ function offerActions() {
     if (body) actions.push(["terminal", "turn.curl", (button) => copy(curl("chat", body), button)]);
     view.offer(actions);
   }
-  $("look-later").hidden = !turns.length || turns.at(-1).hasTokens || Boolean(running);
+  const last = turns.at(-1);
+  $("look-later").hidden = Boolean(running) || last?.seed === undefined || last.hasTokens;
 }
 
 // -- looking inside ------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ let timer = 0;
 /** The last known state of the service; null before it is known or when it can't be reached. */
 export const state = () => health;
 
-async function look() {
+/** See how the service is. */
+export async function lookNow() {
   clearTimeout(timer);
   try {
     health = await readHealth();
@@ -23,7 +24,7 @@ async function look() {
   show();
   document.dispatchEvent(new Event("service"));
   const isCalm = health?.status === "ready" && !watchers;
-  timer = setTimeout(look, isCalm ? CALM_MS : WATCHFUL_MS);
+  timer = setTimeout(lookNow, isCalm ? CALM_MS : WATCHFUL_MS);
 }
 
 async function readHealth() {
@@ -53,7 +54,7 @@ export function showRate(tokensPerS) {
 /** Look often, until the returned function is called: somebody is waiting. */
 export function watchClosely() {
   watchers += 1;
-  look();
+  lookNow();
   return () => {
     watchers -= 1;
   };
@@ -61,6 +62,6 @@ export function watchClosely() {
 
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) clearTimeout(timer);
-  else look();
+  else lookNow();
 });
-look();
+lookNow();
