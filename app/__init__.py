@@ -157,8 +157,6 @@ def training_jobs(settings: Settings, database: Database) -> TrainingJobs:
         mnist_path=settings.mnist_path,
         download=settings.training_download,
     )
-    return TrainingJobs(
-        JobRecords(database),
-        KeptWeights(Path(settings.training_folder), settings.training_kept, settings.training_max_age_days),
-        JobLimits(settings.training_max_waiting, TRAINING_LISTENERS, process),
-    )
+    weights = KeptWeights(Path(settings.training_folder), settings.training_kept, settings.training_max_age_days)
+    records = JobRecords(database, on_interrupted=weights.remove)
+    return TrainingJobs(records, weights, JobLimits(settings.training_max_waiting, TRAINING_LISTENERS, process))

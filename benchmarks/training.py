@@ -1,6 +1,6 @@
 """Seconds per epoch of the MNIST demo: ours beside Keras 3 on torch, on JAX and on TensorFlow, in one run.
 
-    TROIKA_MNIST_PATH=… python -m benchmarks.training          # OUT=file.json keeps the numbers
+    TROIKA_MNIST_PATH=… python -m benchmarks.training --out file.json
 
 Every contender trains the same network (784 → 128 relu → dropout 0.2 → 10, Adam, batch 32) on the same 60,000 images in
 a process of its own, round after round in turn, so that a noisy neighbour disturbs all alike. A peer lives in its own
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--cores", type=int, default=os.cpu_count(), help="let every contender use this many cores")
+    parser.add_argument("--out", type=Path, help="also write the numbers to this JSON file")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -45,8 +46,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         report = measure(_data(Path(folder)), arguments.rounds, arguments.epochs, arguments.cores)
     _print(report)
-    if out := os.environ.get("OUT"):
-        Path(out).write_text(json.dumps(report, indent=1))
+    if arguments.out:
+        arguments.out.write_text(json.dumps(report, indent=1), encoding="utf-8")
 
 
 def measure(data: Path, rounds: int, epochs: int, cores: int) -> dict[str, Any]:

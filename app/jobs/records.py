@@ -78,10 +78,17 @@ class JobRecord:
 
 
 class JobRecords:
-    """The records in a database. `now` is the clock."""
+    """The records in a database. `on_interrupted` is told the id of each job that is found so; `now` is the clock."""
 
-    def __init__(self, database: Database, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        on_interrupted: Callable[[str], None] = lambda _: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self.now = now
+        self._on_interrupted = on_interrupted
         self._database = database
         self._process = processes.this_process()
 
@@ -166,8 +173,8 @@ class JobRecords:
         with self._database.read() as session:
             return set(session.scalars(query))
 
-    def interrupt_lost(self) -> list[str]:
-        """Mark the jobs whose processes are gone; returns their ids. Raises `DatabaseError`."""
+    def interrupt_lost(self) -> None:
+        """Mark the jobs whose processes are gone. Raises `DatabaseError`."""
         with self._database.write() as session:
             lost = [row for row in _live(session) if self._is_lost(row)]
             for row in lost:
@@ -176,7 +183,7 @@ class JobRecords:
                 row.finished_at = self.now()
         for row in lost:
             log.warning("training job %s was interrupted", row.id)
-        return [row.id for row in lost]
+            self._on_interrupted(row.id)
 
     def _is_lost(self, row: TrainingJob) -> bool:
         if row.status not in LIVE or row.process == self._process:

@@ -307,7 +307,9 @@ class TrainingJobs:
             values.setdefault("error", JobError("interrupted", INTERRUPTED))
         job.change(status=status, finished_at=self._records.now(), **values)
         log.info("training job %s: %s", job.record.id, status)
-        if status != "done":
+        if status == "done":
+            self._weights.purge()
+        else:
             self._weights.remove(job.record.id)
         try:
             self._save(job)
@@ -345,8 +347,7 @@ class TrainingJobs:
                             self._save(job)
                 if now - last_purge >= PURGE_S:
                     last_purge = now
-                    for job_id in self._records.interrupt_lost():
-                        self._weights.remove(job_id)
+                    self._records.interrupt_lost()
                     self._weights.purge()
             except DatabaseError as error:
                 log.warning("housekeeping of training jobs: %s", error)
