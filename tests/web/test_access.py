@@ -62,6 +62,21 @@ def test_loading_is_told_and_a_key_asked_for(visit: Visitor, small_server: LiveS
     expect(page.locator("#settings").get_by_label("API key")).to_have_value(KEY)
 
 
+def test_the_place_in_the_queue_is_told(visit: Visitor, small_server: LiveServer) -> None:
+    small_server.wait_until(small_server.is_ready)
+    page = visit(small_server).open()
+    page.evaluate("key => localStorage.setItem('troika.key', JSON.stringify(key))", KEY)
+    with httpx.Client(base_url=small_server.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=60) as http:
+        other = threading.Thread(target=http.post, args=("/chat",), kwargs={"data": {"input": "Hi"}})
+        with paused_engine(small_server):
+            other.start()
+            small_server.wait_until(lambda: http.get("/health").json()["engine"]["waiting"] == 1)
+            say(page, "Who are you?")
+            expect(page.locator(".waiting")).to_contain_text("In the queue: 1 before this one")
+        other.join()
+    expect(page.locator(".meta")).to_contain_text("seed")
+
+
 def test_a_full_service_is_told_and_the_message_kept(visit: Visitor, small_server: LiveServer) -> None:
     small_server.wait_until(small_server.is_ready)
     visitor = visit(small_server)

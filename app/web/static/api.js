@@ -57,7 +57,7 @@ async function refusal(response) {
   return new ApiError(response.status, detail, Number.isFinite(seconds) ? seconds : null);
 }
 
-/** The events of a response as {name, data, id}, as they come. */
+/** The events of a response as {name, data, id}, as they come. What a comment tells of the queue is one: `waiting`. */
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -84,6 +84,8 @@ export async function* events(response) {
 }
 
 function parse(block) {
+  const [, ahead] = block.match(/^: waiting, (\d+) ahead$/) ?? [];
+  if (ahead) return { name: "waiting", data: { ahead: Number(ahead) } };
   const fields = {};
   for (const line of block.split("\n")) {
     const [, name, value] = line.match(/^(\w+): ?(.*)$/s) ?? [];

@@ -161,6 +161,9 @@ async function receive(view, response, onPiece) {
       first ||= performance.now();
       if (count % 8 === 0) showRate((1000 * (count - 1)) / (performance.now() - first));
       onPiece();
+    } else if (name === "waiting") {
+      view.ahead = data.ahead;
+      view.wait("wait.ahead", data);
     } else if (name === "done") {
       showRate(data.timing.tokens_per_s);
       view.end(data);
@@ -179,6 +182,7 @@ function follow(view) {
     if (view.hasBegun) return stop();
     const { engine } = state() ?? {};
     if (engine?.state === "loading" || engine?.state === "restarting") view.wait(`wait.${engine.state}`);
+    else if (view.ahead !== null) view.wait("wait.ahead", { ahead: view.ahead });
     else if (engine?.waiting) view.wait("wait.queue", { waiting: engine.waiting, running: engine.running });
     else view.wait("wait.reply");
     return undefined;

@@ -57,6 +57,7 @@ export class TurnView {
     this.content = new TokenText(h("div", { class: "reply", dir: "auto" }));
     this.reply.replaceWith(this.content.element);
     this.facts = null;
+    this.ahead = null; // how many requests wait before this one, once the service has told
     for (const part of [this.meta, this.actions, this.trouble]) part.replaceChildren();
     this.wait(null);
   }
