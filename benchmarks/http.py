@@ -60,7 +60,7 @@ class Service:
             "TROIKA_PRECISION": precision,
             "TROIKA_TEMPLATE": "raw",
             "TROIKA_KV_CACHE_MB": "8192",
-            "TROIKA_LOG_LEVEL": "warning",
+            "TROIKA_LOG_LEVEL": "error",
             "TROIKA_DATABASE_URL": f"sqlite:///{folder}/bench.db",
         }
         self._process = subprocess.Popen(

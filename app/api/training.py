@@ -160,6 +160,7 @@ def _last_event_id() -> int:
 
 def _events(service: TrainingJobs, job_id: str, owner: str, last: int, record: RequestRecord) -> Iterator[str]:
     try:
+        yield sse.HEARTBEAT  # the client is to see at once that it is connected, also while the job waits
         for each in service.follow(job_id, owner, last, HEARTBEAT_S):
             if each is None:
                 yield sse.HEARTBEAT
