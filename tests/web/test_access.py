@@ -62,6 +62,18 @@ def test_loading_is_told_and_a_key_asked_for(visit: Visitor, small_server: LiveS
     expect(page.locator("#settings").get_by_label("API key")).to_have_value(KEY)
 
 
+def test_training_asks_for_the_key_too(visit: Visitor, small_server: LiveServer) -> None:
+    visitor = visit(small_server)
+    visitor.allowed = ("401",)
+    page = visitor.open("/train")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("asks for an API key")
+    alert.get_by_label("API key").fill(KEY)
+    alert.get_by_role("button", name="Use this key").click()
+    expect(page.get_by_text("None yet.")).to_be_visible()
+    expect(alert).to_have_count(0)
+
+
 def test_the_place_in_the_queue_is_told(visit: Visitor, small_server: LiveServer) -> None:
     small_server.wait_until(small_server.is_ready)
     page = visit(small_server).open()

@@ -172,6 +172,29 @@ def test_settings_are_sent_and_kept(visit: Visitor) -> None:
     expect(panel.get_by_role("spinbutton", name="Longest reply")).to_have_value("")
 
 
+def test_a_setting_that_is_wrong_is_shown_and_the_message_stays(visit: Visitor) -> None:
+    page = visit().open()
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("textbox", name="Seed").fill("seven")
+    page.get_by_role("button", name="Settings", exact=True).click()
+    say(page, QUESTION)
+    expect(page.get_by_role("textbox", name="Seed")).to_be_focused()
+    expect(page.get_by_role("textbox", name="Message", exact=True)).to_have_value(QUESTION)
+    expect(page.locator(".turn")).to_have_count(0)
+
+
+def test_the_keyboard_skips_to_the_conversation(visit: Visitor) -> None:
+    page = visit().open()
+    say_and_wait(page, QUESTION)
+    address = page.url
+    page.reload()
+    expect(page.locator(".turn")).to_have_count(1)
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
+    assert page.url == address
+
+
 def test_the_last_request_can_be_copied_as_curl(visit: Visitor, server: LiveServer) -> None:
     visitor = visit(permissions=["clipboard-read", "clipboard-write"])
     page = visitor.open()

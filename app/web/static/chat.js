@@ -26,7 +26,7 @@ const panels = {
 // -- which conversation --------------------------------------------------------------------------------------
 
 async function open() {
-  const id = location.hash.slice(1) || null;
+  const id = location.hash.startsWith("#conv_") ? location.hash.slice(1) : null;
   if (id === conversation.id && (id || conversation.isEmpty)) return;
   panels.history.closeIfOver();
   const opened = live.get(id) ?? new talk.Conversation(id);
@@ -89,6 +89,12 @@ function send(input, turn = null, seed = undefined) {
     // Said before what was said earlier is there: it waits for that.
     mine.loading.then(() => conversation === mine && send(input), () => composer.write(input));
     return true;
+  }
+  const wrong = settings.firstWrong();
+  if (wrong) {
+    panels.settings.open();
+    wrong.reportValidity();
+    return false;
   }
   const fields = settings.fields(mine.system);
   if (seed !== undefined) fields.seed = seed;

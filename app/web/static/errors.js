@@ -6,6 +6,7 @@ import { setText } from "./i18n.js";
 
 const BY_CODE = {
   weights_gone: "error.weights",
+  too_many_at_once: "error.at_once",
   not_ready: "error.not_ready",
   engine_unavailable: "error.not_ready",
   timeout: "error.timeout",

@@ -5,6 +5,12 @@ import { language, setLanguage } from "./i18n.js";
 
 const isNarrow = matchMedia("(max-width: 860px)");
 
+// Not by its address, which names what is shown.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  $("main").focus();
+});
+
 function showLanguages() {
   const other = language() === "en" ? "zh" : "en";
   $("language").textContent = other === "zh" ? "中文" : "English";

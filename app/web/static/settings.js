@@ -41,13 +41,16 @@ function fill(kept) {
   for (const [name, field] of Object.entries(texts)) field.value = kept[name] ?? "";
 }
 
+/** The first field that can't be sent as it is. */
+export const firstWrong = () => [...form.elements].find((field) => field.willValidate && !field.checkValidity());
+
 /** The fields of a request; `systemInForce` is the conversation's system message so far. */
 export function fields(systemInForce) {
   const found = {};
   for (const field of numbers) {
     if (field.value() !== undefined) found[field.name] = field.value();
   }
-  if (texts.seed.value && texts.seed.validity.valid) found.seed = Number(texts.seed.value);
+  if (texts.seed.value) found.seed = Number(texts.seed.value);
   const stop = texts.stop.value.split("\n").filter(Boolean);
   if (stop.length) found.stop = stop;
   const system = texts.system.value.trim();

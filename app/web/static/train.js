@@ -15,7 +15,7 @@ let view = null;
 let address = null; // what `view` shows
 
 async function open() {
-  const wanted = location.hash.slice(1);
+  const wanted = location.hash.startsWith("#train_") ? location.hash.slice(1) : "";
   if (wanted === address) return;
   address = wanted;
   view?.close();
@@ -31,12 +31,13 @@ async function open() {
     show(jobs.length === 1 ? runView(jobs[0]) : new Comparison(jobs));
   } catch (error) {
     if (address !== wanted) return;
-    const again = () => {
-      address = null;
-      open();
-    };
-    $("view").replaceChildren(errorCard(error, error.status === 404 ? {} : { again }));
+    $("view").replaceChildren(errorCard(error, error.status === 404 ? {} : { again: reopen }));
   }
+}
+
+function reopen() {
+  address = null;
+  open();
 }
 
 function show(made) {
@@ -89,11 +90,15 @@ $("options").addEventListener("submit", (event) => {
 });
 addEventListener("hashchange", open);
 document.addEventListener("language", () => view?.redraw());
-document.addEventListener("key", () => runs.load());
+document.addEventListener("key", begin);
 
-await runs.load();
-// Whoever comes without an address sees the run that is under way.
-const found = runs.live() ?? runs.newest();
-if (!location.hash && found) history.replaceState(null, "", `#${found.id}`);
-if (location.hash && isNarrow()) $("begin").open = false;
-open();
+/** Whoever comes without an address sees the run that is under way, else the newest. */
+async function begin() {
+  await runs.load();
+  const found = runs.live() ?? runs.newest();
+  if (!location.hash && found) history.replaceState(null, "", `#${found.id}`);
+  if (location.hash && isNarrow()) $("begin").open = false;
+  reopen();
+}
+
+begin();
