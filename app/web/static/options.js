@@ -1,7 +1,7 @@
 // The form of a training run: what it asks for, how big the network is, and which option the service found wrong.
 
 import { $ } from "./dom.js";
-import { setText } from "./i18n.js";
+import { setText, t } from "./i18n.js";
 
 const form = $("options");
 const INPUTS = 28 * 28;
@@ -49,8 +49,9 @@ export function showWrong(name, message) {
   return true;
 }
 
-/** The first field whose value is out of its bounds, with the browser's own words for it. */
+/** The first field whose value is out of its bounds, and what is wrong with it: mostly in the browser's own words. */
 export function firstWrong() {
+  if (hiddenUnits() === null) return ["hidden_units", t("opt.hidden_units.wrong")];
   const field = [...form.elements].find((each) => each.willValidate && !each.checkValidity());
   return field ? [field.name, field.validationMessage] : null;
 }

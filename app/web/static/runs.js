@@ -81,12 +81,14 @@ function item(job) {
     tick,
     h(
       "a",
-      { href: `#${job.id}`, id: `link-${job.id}`, "aria-current": isCurrent ? "true" : null },
+      { href: `#${job.id}`, id: `link-${job.id}`, title: when(job), "aria-current": isCurrent ? "true" : null },
       h("span", {}, label),
       h("span", { class: "outcome", "data-status": job.status }, outcome(job)),
     ),
   );
 }
+
+const when = (job) => new Date(job.created_at).toLocaleString(document.documentElement.lang);
 
 function outcome(job) {
   if (job.result) return `${number(100 * job.result.test_accuracy, 2)}%`;
