@@ -34,9 +34,11 @@ def stored_in(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def server(chat_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """A service that all this happens to in turn."""
-    with serve(tmp_path_factory.mktemp("server"), model=chat_model) as server:
-        yield server
+    """A service that all this happens to in turn. It knows of no MNIST and may not download it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
+        with serve(tmp_path_factory.mktemp("server"), model=chat_model) as server:
+            yield server
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +234,13 @@ def test_services_that_share_a_database_see_and_cancel_each_other_s_jobs(
 
 
 # -- files ---------------------------------------------------------------------------------------------------
+
+
+def test_a_dataset_that_can_t_be_had_fails_the_job_and_says_where_it_was_looked_for(server: LiveServer) -> None:
+    with server.client() as http:
+        failed = run(http, dataset="mnist")
+        assert (failed["status"], failed["error"]["code"]) == ("failed", "dataset")
+        assert "mnist.npz isn't there, and downloads are off" in failed["error"]["message"]
 
 
 def test_a_bad_data_file_fails_the_job_that_wants_it_alone(limited: LiveServer) -> None:
