@@ -36,11 +36,11 @@ format: $(VENV)/.ready-dev
 
 bench: $(VENV)/.ready-dev
 	@$(BIN)/python -m benchmarks.engine $(if $(OUT),--out $(OUT))
-	@$(BIN)/python -m benchmarks.training $(if $(OUT),--out $(OUT:.json=-training.json))
+	@$(BIN)/python -m benchmarks.training $(if $(OUT),--out $(basename $(OUT))-training$(suffix $(OUT)))
 
 bench-http: $(VENV)/.ready-dev
 	@$(BIN)/python -m benchmarks.http $(if $(OUT),--out $(OUT))
-	@$(BIN)/python -m benchmarks.beside_training $(if $(OUT),--out $(OUT:.json=-training.json))
+	@$(BIN)/python -m benchmarks.beside_training $(if $(OUT),--out $(basename $(OUT))-training$(suffix $(OUT)))
 
 $(VENV)/.ready: requirements.txt
 	@echo "troika: making $(VENV) with $$($(PYTHON) --version)"
