@@ -13,11 +13,11 @@ from typing import Any
 from gunicorn import util
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
-from gunicorn.workers.gthread import ThreadWorker
 
 from app import logs
 from app.api.errors import from_exception
 from app.api.request_log import RequestLog, RequestRecord, make_request_id
+from app.connections import ConnectionWorker
 from config.settings import load_settings
 
 
@@ -32,7 +32,7 @@ class ServerLogger(Logger):  # type: ignore[misc]
         self.error_log.propagate = True
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
+class Worker(ConnectionWorker):
     """A process that speaks HTTP with one thread for each request."""
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:

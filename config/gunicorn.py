@@ -25,6 +25,7 @@ preload_app = False
 timeout = 120
 graceful_timeout = _settings.grace_s
 keepalive = 75
+worker_connections = _settings.max_connections + _settings.http_threads  # the worker itself makes room before that
 logger_class = "app.server.ServerLogger"
 loglevel = _settings.log_level
 control_socket_disable = True

@@ -108,6 +108,27 @@ class Settings(BaseSettings):
     max_body_kb: int = _setting(
         1024, "Largest request body in KiB; a larger one gets 413.", "1 to 1048576", ge=1, le=1 << 20
     )
+    max_connections: int = _setting(
+        2048,
+        "Connections at once; for one more, the one that has been idle longest is closed.",
+        "64 to 100000",
+        ge=64,
+        le=100_000,
+    )
+    receive_timeout_s: float = _setting(
+        30.0,
+        "Seconds in which a request must have come, headers and body; one that has not gets 408.",
+        "1 to 3600",
+        ge=1,
+        le=3600,
+    )
+    send_timeout_s: float = _setting(
+        30.0,
+        "Seconds after which a client that takes nothing of its answer is let go.",
+        "1 to 3600",
+        ge=1,
+        le=3600,
+    )
     request_timeout_s: float = _setting(
         300.0, "Seconds after which a reply that is not finished is given up.", "1 to 86400", ge=1, le=86_400
     )

@@ -40,6 +40,7 @@ from app.engine.client import (
     PromptTooLongError,
     UnknownTokenError,
 )
+from app.incoming import Fault
 from app.jobs.records import JobError, JobNotFoundError
 from app.jobs.runner import NotTrainedError, QueueFullError, TooManyListenersError
 from app.jobs.weights import WeightsGoneError
@@ -155,6 +156,28 @@ class OverloadedError(ApiError):
             code="overloaded",
             headers={"Retry-After": str(retry_after_s)},
         )
+
+
+class UnreadableRequestError(ApiError):
+    """A request whose end can't be found, or is too far away."""
+
+    def __init__(self, fault: Fault) -> None:
+        match fault:
+            case "head too long":
+                super().__init__(431, "The headers are larger than the service takes.", code="headers_too_large")
+            case "body too long":
+                super().__init__(413, "The body is larger than the service takes.", code="too_large")
+            case "unknown coding":
+                message = "The only Transfer-Encoding that is read here is chunked."
+                super().__init__(501, message, code="unsupported_transfer_coding")
+            case "no length":
+                message = "How long the body is can't be told from Content-Length, or from its chunks."
+                super().__init__(400, message, code="malformed")
+
+
+class SlowRequestError(ApiError):
+    def __init__(self, seconds: float) -> None:
+        super().__init__(408, f"The request did not come within {seconds:g} seconds.", code="request_timeout")
 
 
 class ServiceNotReadyError(ApiError):

@@ -127,8 +127,9 @@ class ClientGone:
         if self._socket is None:
             return False
         try:
-            readable, _, _ = select.select([self._socket], [], [], 0)
-            return bool(readable) and self._socket.recv(1, socket.MSG_PEEK) == b""
+            look = select.poll()  # `select` knows no file beyond the 1024th
+            look.register(self._socket, select.POLLIN)
+            return bool(look.poll(0)) and self._socket.recv(1, socket.MSG_PEEK) == b""
         except BlockingIOError:
             return False
         except (OSError, ValueError):
