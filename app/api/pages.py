@@ -6,18 +6,24 @@ the words in each language.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from apiflask import APIBlueprint
-from flask import Response, render_template, request, send_from_directory
+from flask import Response, render_template, request
+from werkzeug.exceptions import NotFound
 
 import app
 from app.api.chat import service
 
 WEB = Path(__file__).parent.parent / "web"
+STATIC = WEB / "static"
+MIMETYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
 LANGUAGES = {"en": "en", "zh": "zh-CN"}
 """The languages of the page, and what HTML calls them."""
 
@@ -56,17 +62,42 @@ def train() -> Response:
     return _page("train.html")
 
 
-@blueprint.get("/static/<version>/strings.<language>.js")
-def strings(version: str, language: str) -> Response:
-    if language not in LANGUAGES:
-        return asset(version, f"strings.{language}.js")
-    words = json.dumps(texts(language), ensure_ascii=False, separators=(",", ":"))
-    return _cached(Response(f"export default {words};\n", mimetype="text/javascript"), version)
-
-
 @blueprint.get("/static/<version>/<path:name>")
 def asset(version: str, name: str) -> Response:
-    return _cached(send_from_directory(WEB / "static", name), version)
+    found = assets().get(name)
+    if found is None:
+        raise NotFound
+    is_current = version == fingerprint()
+    headers = {
+        "Cache-Control": f"public, max-age={YEAR_S}, immutable" if is_current else "no-cache",
+        "Vary": "Accept-Encoding",
+    }
+    if not request.accept_encodings.quality("gzip"):
+        return Response(found.content, mimetype=found.mimetype, headers=headers)
+    return Response(found.gzipped, mimetype=found.mimetype, headers=headers | {"Content-Encoding": "gzip"})
+
+
+# -- what the pages are made of ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Asset:
+    content: bytes
+    gzipped: bytes
+    mimetype: str
+
+
+@cache
+def assets() -> dict[str, Asset]:
+    """What the pages load, by name: the files of `static`, and the words of each language as a module."""
+    found = {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in STATIC.rglob("*") if path.is_file()}
+    for language in LANGUAGES:
+        words = json.dumps(texts(language), ensure_ascii=False, separators=(",", ":"))
+        found[f"strings.{language}.js"] = f"export default {words};\n".encode()
+    return {
+        name: Asset(content, gzip.compress(content, mtime=0), MIMETYPES[Path(name).suffix])
+        for name, content in sorted(found.items())
+    }
 
 
 @cache
@@ -80,9 +111,8 @@ def texts(language: str) -> dict[str, str]:
 def fingerprint() -> str:
     """Names this state of all that the pages load, so that a browser may keep it for good."""
     digest = hashlib.sha256()
-    for path in [WEB / "strings.json", *sorted((WEB / "static").rglob("*"))]:
-        if path.is_file():
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for name, each in assets().items():
+        digest.update(name.encode() + b"\0" + each.content + b"\0")
     return digest.hexdigest()[:12]
 
 
@@ -114,10 +144,3 @@ def _language() -> str:
     if chosen in LANGUAGES:
         return chosen
     return request.accept_languages.best_match(list(LANGUAGES)) or "en"
-
-
-def _cached(response: Response, version: str) -> Response:
-    is_current = version == fingerprint()
-    response.headers["Cache-Control"] = f"public, max-age={YEAR_S}, immutable" if is_current else "no-cache"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response
