@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
-import selectors
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import httpx
 import openai
@@ -20,72 +17,10 @@ import redis
 
 from config.settings import SettingsError, load_settings
 from tests.api.test_chat import assert_error, post
+from tests.line import Line
 from tests.server import LiveServer, serve
 
 REDIS = ("localhost", 6379)
-
-
-class Line:
-    """A line to Redis that can be cut, held and mended: connections to `port` are passed on to it."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        self._state = "whole"
-        self._closing = False
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        self._others: dict[socket.socket, socket.socket] = {}
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def become(self, state: Literal["whole", "cut", "held"]) -> None:
-        self._state = state
-        while state == "cut" and self._others:
-            time.sleep(0.01)
-
-    def close(self) -> None:
-        self._closing = True
-        self._thread.join()
-        for one in list(self._others):
-            one.close()
-        self._listener.close()
-        self._selector.close()
-
-    def _run(self) -> None:
-        while not self._closing:
-            for key, _ in self._selector.select(timeout=0.05):
-                if self._state != "held":
-                    self._pass_on(key.fileobj)
-            if self._state == "cut":
-                for one in list(self._others):
-                    self._drop(one)
-
-    def _pass_on(self, readable: socket.socket) -> None:
-        if readable is self._listener:
-            client, _ = self._listener.accept()
-            if self._state == "cut":
-                client.close()
-                return
-            self._others[client] = server = socket.create_connection(REDIS)
-            self._others[server] = client
-            self._selector.register(client, selectors.EVENT_READ)
-            self._selector.register(server, selectors.EVENT_READ)
-        elif readable in self._others:
-            try:
-                data = readable.recv(65536)
-                self._others[readable].sendall(data)
-            except OSError:
-                data = b""
-            if not data:
-                self._drop(readable)
-
-    def _drop(self, one: socket.socket) -> None:
-        for end in (one, self._others.get(one)):
-            if end in self._others:
-                del self._others[end]
-                self._selector.unregister(end)
-                end.close()
 
 
 def hashed(name: str, key: str) -> str:
@@ -191,7 +126,7 @@ def line() -> Iterator[Line]:
         socket.create_connection(REDIS, timeout=2).close()
     except OSError:
         pytest.skip("no Redis at localhost:6379")
-    with contextlib.closing(Line()) as line:
+    with contextlib.closing(Line(*REDIS)) as line:
         yield line
 
 

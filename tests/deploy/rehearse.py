@@ -18,12 +18,15 @@ import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from tests.deploy.dockerfile import Instruction, expand, parse
 from tests.server import free_port
 
 ROOT = Path(__file__).parents[2]
 INSIDE = "TROIKA_TEST_REHEARSAL"
+NOWHERE = "http://127.0.0.1:9"
+"""A hub that is not there: what is tried must not depend on a network."""
 BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -138,52 +141,74 @@ def container(stage: Stage, user: str, *command: str, **settings: str) -> list[s
     ]
 
 
-def try_out(stage: Stage, instructions: list[Instruction]) -> None:
-    """Run the image: started, healthy, answering, closed to writing, ended by SIGTERM."""
-    found = {instruction.name: instruction for instruction in instructions}
-    user, port = found["USER"].rest, str(free_port())
-    volume = stage.root.parent / "volume"
-    run("cp", "-a", stage.path("/data"), volume)
-    run("mount", "-o", "remount,ro", stage.root)
-    run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", stage.path("/tmp"))
-    run("mount", "--bind", volume, stage.path("/data"))
+class Image:
+    """What was built, to be run with a read-only root file system and a volume."""
 
-    def inside(*command: str, check: bool = True, **settings: str) -> subprocess.CompletedProcess[str]:
-        words = container(stage, user, *command, **settings)
+    def __init__(self, stage: Stage, instructions: list[Instruction], volume: Path) -> None:
+        found = {instruction.name: instruction for instruction in instructions}
+        self.user, self.port = found["USER"].rest, str(free_port())
+        self._command, self._health = found["CMD"].exec_form(), found["HEALTHCHECK"].exec_form()
+        self._stage, self._volume = stage, volume
+        run("mount", "-o", "remount,ro", stage.root)
+        run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", stage.path("/tmp"))
+        run("mount", "--bind", volume, stage.path("/data"))
+
+    def inside(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        words = container(self._stage, self.user, *command, HF_ENDPOINT=NOWHERE, TROIKA_PORT=self.port)
         return subprocess.run(words, check=check, text=True, capture_output=True)
 
-    say(f"id: {inside('id').stdout.strip()}")
-    refused = inside("sh", "-c", "touch /srv/troika/x || touch /opt/venv/x", check=False)
+    def serve(self) -> None:
+        """Started, healthy, answering, ended by SIGTERM."""
+        log = self._volume.parent / f"{self._volume.name}.log"
+        with log.open("w") as output:
+            words = container(self._stage, self.user, *self._command, HF_ENDPOINT=NOWHERE, TROIKA_PORT=self.port)
+            process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT)
+        started = time.monotonic()
+        while self.inside(*self._health, check=False).returncode != 0:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() - started < 300, log.read_text()
+            time.sleep(0.5)
+        say(f"HEALTHCHECK passes after {time.monotonic() - started:.0f} s")
+        say(f"POST /chat: {self._post('/chat', input='Hello', seed=1)['reply']!r}")
+        job = self._post("/train-demo?wait=true", dataset="digits", epochs=1, train_fraction=0.02)
+        say(f"POST /train-demo: {job['status']}")
+        assert job["status"] == "done", job
+        (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        status = Path(f"/proc/{first}/status").read_text().splitlines()
+        assert next(line for line in status if line.startswith("NSpid")).split()[-1] == "1"
+        say(f"process 1 is {Path(f'/proc/{first}/cmdline').read_bytes().split(bytes(1))[1].decode()}")
+        os.kill(int(first), 15)
+        code = process.wait(timeout=60)
+        say(f"SIGTERM to process 1: ended with {code}")
+        assert code == 0, log.read_text()
+        for line in ("Traceback", "Read-only file system", "Permission denied"):
+            assert line not in log.read_text(), log.read_text()
+
+    def _post(self, path: str, **fields: object) -> dict[str, Any]:
+        body = urllib.parse.urlencode(fields).encode()
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", body, timeout=300) as reply:
+            return dict(json.load(reply))
+
+
+def try_out(stage: Stage, instructions: list[Instruction]) -> None:
+    """Run the image on the volume that Docker fills from it, and on an empty one as Kubernetes has them."""
+    filled, empty = stage.root.parent / "filled", stage.root.parent / "empty"
+    run("cp", "-a", stage.path("/data"), filled)
+    image = Image(stage, instructions, filled)
+    say(f"id: {image.inside('id').stdout.strip()}")
+    refused = image.inside("sh", "-c", "touch /srv/troika/x || touch /opt/venv/x", check=False)
     assert refused.returncode != 0, "the root file system can be written to"
     say(f"read-only: {refused.stderr.strip().splitlines()[-1]}")
-    offline = {"HF_ENDPOINT": "http://127.0.0.1:9", "TROIKA_PORT": port}
-    log = stage.root.parent / "container.log"
-    with log.open("w") as output:
-        words = container(stage, user, *found["CMD"].exec_form(), **offline)
-        process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT)
-    started = time.monotonic()
-    while inside(*found["HEALTHCHECK"].exec_form(), check=False, TROIKA_PORT=port).returncode != 0:
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() - started < 300, log.read_text()
-        time.sleep(0.5)
-    say(f"HEALTHCHECK passes after {time.monotonic() - started:.0f} s")
-    request = urllib.parse.urlencode({"input": "Hello", "seed": 1}).encode()
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/chat", request, timeout=60) as reply:
-        say(f"POST /chat: {json.load(reply)['reply']!r}")
-    (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    status = Path(f"/proc/{first}/status").read_text()
-    namespaced = next(line for line in status.splitlines() if line.startswith("NSpid"))
-    assert namespaced.split()[-1] == "1", namespaced
-    say(f"process 1 is {Path(f'/proc/{first}/cmdline').read_bytes().split(bytes(1))[1].decode()}")
-    os.kill(int(first), 15)
-    code = process.wait(timeout=60)
-    say(f"SIGTERM to process 1: ended with {code}")
-    assert code == 0, log.read_text()
+    image.serve()
     say("python -m app.doctor:")
-    doctor = inside("python", "-m", "app.doctor", check=False, **offline)
+    doctor = image.inside("python", "-m", "app.doctor", check=False)
     print(doctor.stdout + doctor.stderr)
     assert doctor.returncode == 0
-    print(run("du", "-sh", stage.path("/opt/venv"), stage.path("/srv"), volume, stdout=subprocess.PIPE).stdout)
+    print(run("du", "-sh", stage.path("/opt/venv"), stage.path("/srv"), filled, stdout=subprocess.PIPE).stdout)
+    say("the same on an empty volume:")
+    empty.mkdir()
+    run("chown", image.user, empty)
+    Image(stage, instructions, empty).serve()
 
 
 def main() -> None:
