@@ -134,7 +134,7 @@ def test_clients_that_do_not_close_what_has_ended_hold_up_nobody(
     live_server: LiveServer, http: httpx.Client, connect: Callable[[], socket.socket]
 ) -> None:
     """The worker once waited for each of them in turn, in the thread that accepts: two seconds for every one."""
-    (worker,) = Path(f"/proc/{live_server.process.pid}/task/{live_server.process.pid}/children").read_text().split()
+    worker = live_server.worker_pid()
 
     def sockets() -> int:
         count = 0

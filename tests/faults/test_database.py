@@ -21,7 +21,6 @@ from tests.faults.support import fill, small_disk
 from tests.line import Line
 from tests.server import LiveServer, serve
 from tests.storage.support import POSTGRESQL, postgresql_database
-from tests.test_start import engine_pid
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +49,7 @@ def assert_nothing_is_left_over(server: LiveServer, http: httpx.Client) -> None:
 @contextlib.contextmanager
 def in_the_middle_of_a_turn(server: LiveServer, conversation_id: str) -> Iterator[Future[httpx.Response]]:
     """A turn has begun and its reply waits for the engine, which goes on at the end of the block."""
-    engine = engine_pid(server.process.pid)
+    engine = server.engine_pid()
     with ThreadPoolExecutor(1) as pool, server.client() as other, server.client() as http:
         os.kill(engine, signal.SIGSTOP)
         try:
