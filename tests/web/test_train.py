@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,17 +72,18 @@ def points(page: Page, chart: int = 0) -> int:
 @pytest.mark.slow
 def test_a_run_is_watched_picked_up_after_a_reload_and_reads_a_drawn_digit(visit: Visitor, server: LiveServer) -> None:
     page = visit().open("/train")
-    fill(page, GOOD | {"epochs": 4, "validation_split": 0.1})
+    fill(page, GOOD | {"epochs": 4, "batch_size": 8, "validation_split": 0.1})
     page.get_by_role("button", name="Train", exact=True).click()
-    expect(status(page)).to_have_text("running")
-    expect(page.locator(".where")).to_contain_text("epoch 1 of 4 · batch")
-    expect(page.locator(".where")).to_contain_text("left")
-    expect(page.locator(".chart").first.locator("polyline")).not_to_have_attribute("points", "")
+    where = page.locator(".where")
+    where.filter(has_text="batch").wait_for()
     with paused_training(server):
+        expect(status(page)).to_have_text("running")
+        expect(where).to_contain_text(re.compile(r"epoch [1-4] of 4 · batch [\d,]+ of 1,350 · .* left"))
         assert points(page) > 0
         page.reload()
         expect(status(page)).to_have_text("running")
-        expect(page.locator(".chart").first.locator("polyline")).not_to_have_attribute("points", "")
+        expect(where).to_contain_text("of 1,350")
+        expect(page.locator(".chart").first.locator("polyline").first).not_to_have_attribute("points", "")
     expect(status(page)).to_have_text("done")
     expect(page.locator(".score")).to_contain_text("test accuracy")
     for chart in (0, 1):
