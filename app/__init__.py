@@ -43,6 +43,7 @@ def create_app(
         conversations,
         errors,
         health,
+        lifecycle,
         metrics,
         openai,
         openapi,
@@ -99,6 +100,7 @@ def create_app(
                 max_queued_tokens=settings.max_queued_tokens,
                 max_per_owner=settings.max_per_client,
                 restart_timeout_s=settings.restart_timeout_s,
+                stall_timeout_s=settings.stall_timeout_s,
             ),
             on_refused,
             counts,
@@ -107,9 +109,11 @@ def create_app(
     service = app.extensions["chat"] = ChatService(source, tokenizer, template, engine, memory, settings)
     app.extensions["training"] = jobs = training_jobs(settings, database)
     atexit.register(jobs.close)
-    requests.init_app(app, RequestLog(counts, tokenizer.decode if settings.log_text else None))
-    metrics.init_app(app, counts, service)
+    course = lifecycle.Lifecycle(engine, memory, jobs)
+    requests.init_app(app, RequestLog(counts, course, tokenizer.decode if settings.log_text else None))
+    metrics.init_app(app, counts, service, course, jobs)
     errors.init_app(app)
+    lifecycle.init_app(app, course)
     security.init_app(app, settings)
     auth.init_app(app, keys)
     rate_limits.init_app(app, settings)

@@ -139,6 +139,13 @@ class Settings(BaseSettings):
         ge=1,
         le=3600,
     )
+    stall_timeout_s: float = _setting(
+        30.0,
+        "Seconds after which an engine that has work but does nothing is replaced; more than its longest step takes.",
+        "1 to 3600",
+        ge=1,
+        le=3600,
+    )
     grace_s: int = _setting(30, "Seconds that running replies get to finish after SIGTERM.", "0 to 3600", ge=0, le=3600)
     api_keys: str = _setting(
         "",

@@ -95,6 +95,49 @@ def test_a_misspelt_setting_is_named_in_the_log(tmp_path: Path) -> None:
         assert "TROIKA_PROT is not a setting" in server.log
 
 
+def test_an_engine_that_never_comes_up_stops_the_start(tmp_path: Path) -> None:
+    """Guards against a service that tries for ever, and tells only its log."""
+    fault = "import os, sys\nif 'app.engine.process' in sys.orig_argv: os._exit(3)\n"
+    (tmp_path / "sitecustomize.py").write_text(fault, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        result = start(tmp_path, model=save_chat_model(tmp_path / "model"), database_url=f"sqlite:///{tmp_path}/t.db")
+    assert result.returncode == 4
+    assert "The engine process ended 5 times before it could serve" in sentences(result)[0]
+
+
+def test_a_stalled_engine_is_told_of_and_replaced_and_streams_go_on(tmp_path: Path) -> None:
+    """Also: what is computed again is not counted again."""
+    with (
+        serve(tmp_path, model=save_chat_model(tmp_path / "model"), stall_timeout_s=4) as server,
+        server.client() as client,
+    ):
+        request = {"input": "Go on.", "max_new_tokens": 1500, "seed": 3}
+        alone = client.post("/chat", json=request).json()
+        with client.stream("POST", "/chat", json=request | {"stream": True}) as response:
+            events = response.iter_text()
+            text = next(events)
+            os.kill(server.engine_pid(), signal.SIGSTOP)
+
+            def code() -> str | None:
+                error = httpx.get(f"{server.url}/health/ready", timeout=10).json().get("error")
+                return error and str(error["code"])
+
+            server.wait_until(lambda: code() == "stalled")
+            server.wait_until(lambda: code() == "crashed")
+            text += "".join(events)
+        done = json.loads(text.rpartition("event: done\ndata: ")[2])
+        assert done["reply"] == alone["reply"]
+        metrics = client.get("/metrics").text.splitlines()
+        prompt = alone["usage"]["prompt_tokens"]
+        for sample in (
+            "engine_restarts_total 1.0",
+            f"prompt_tokens_total {2 * prompt}.0",
+            "generation_tokens_total 3000.0",
+        ):
+            assert f"troika_{sample}" in metrics
+
+
 def test_the_service_process_never_imports_torch(tmp_path: Path) -> None:
     with serve(tmp_path, model="starter") as server:
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()

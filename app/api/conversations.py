@@ -28,9 +28,12 @@ class ConversationTurnOut(BaseModel):
         examples=["You are a friendly assistant."],
     )
     reply: str = Field(description="The model's words, as far as they were sent.", examples=["Hello, Lin!"])
-    complete: bool = Field(description="False if the client left before the reply's end.", examples=[True])
+    complete: bool = Field(
+        description="False if the client left, or the service stopped, before the reply's end.", examples=[True]
+    )
     finish_reason: str = Field(
-        description="stop: it ended by itself or at a stop string; length: it was cut; cancelled: the client left.",
+        description="stop: it ended by itself or at a stop string; length: it was cut; cancelled: the client left; "
+        "shutdown: the service stopped.",
         examples=["stop"],
     )
     model: str = Field(description="The model that answered.", examples=["starter"])

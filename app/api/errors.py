@@ -32,6 +32,7 @@ from app.chat.memory import ConversationBusyError, ConversationNotFoundError
 from app.chat.prompt import TemplateError
 from app.engine.client import (
     EngineBusyError,
+    EngineClosedError,
     EngineCrashedError,
     EngineError,
     EngineTimeoutError,
@@ -181,8 +182,16 @@ class SlowRequestError(ApiError):
 
 
 class ServiceNotReadyError(ApiError):
-    def __init__(self, reason: str) -> None:
-        super().__init__(503, f"The service is not ready: {reason}.", code="not_ready", headers={"Retry-After": "2"})
+    """`code` is loading, stalled, crashed, refused or draining."""
+
+    def __init__(self, reason: str, code: str) -> None:
+        message = f"The service is not ready: {reason.rstrip('.')}."
+        super().__init__(503, message, code=code, headers={"Retry-After": "2"})
+
+
+class DrainingError(ApiError):
+    def __init__(self) -> None:
+        super().__init__(503, "The service is shutting down.", code="draining", headers={"Retry-After": "5"})
 
 
 def context_overflow(error: ContextOverflow, field: str) -> ApiError:
@@ -234,6 +243,8 @@ def from_exception(error: Exception) -> ApiError:
             return ApiError(429, str(error), code="too_many_at_once", headers={"Retry-After": str(seconds)})
         case EngineBusyError(retry_after_s=seconds):
             return ApiError(503, str(error), code="queue_full", headers={"Retry-After": str(seconds)})
+        case EngineClosedError():
+            return ApiError(503, str(error), code="draining", headers={"Retry-After": "5"})
         case EngineUnavailableError():
             return ApiError(503, str(error), code="engine_unavailable", headers={"Retry-After": "5"})
         case EngineTimeoutError():

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from apiflask import APIBlueprint
+from flask import current_app
 from pydantic import BaseModel, Field
 
 import app
 from app.api.chat import service as chat_service
 from app.api.errors import ServiceNotReadyError
+from app.api.lifecycle import Lifecycle
+from app.engine.client import EngineStatus, State
 
 blueprint = APIBlueprint("health", __name__, url_prefix="/health", tag="Health")
 
@@ -35,7 +38,7 @@ class Model(BaseModel):
 
 
 class Engine(BaseModel):
-    state: str = Field(description="loading, ready, restarting, refused or closed.", examples=["ready"])
+    state: str = Field(description="loading, ready, stalled, restarting, refused or closed.", examples=["ready"])
     reason: str = Field(description="Why it is not ready; empty when it is.", examples=[""])
     running: int = Field(description="Requests being computed.", examples=[3])
     waiting: int = Field(description="Requests in the queue.", examples=[0])
@@ -53,9 +56,32 @@ class Health(BaseModel):
     """The state of the service."""
 
     status: Literal["ready", "not ready"] = Field(description="Whether it can generate now.", examples=["ready"])
+    reason: str = Field(description="Why it can't; empty if it can.", examples=[""])
     version: str = Field(description="Of the service.", examples=["0.1.0"])
     model: Model = Field(description="What is served.")
     engine: Engine = Field(description="What computes it.")
+
+
+class WhyNot(NamedTuple):
+    code: str
+    reason: str
+
+
+CODES: dict[State, str] = {
+    "loading": "loading",
+    "stalled": "stalled",
+    "restarting": "crashed",
+    "refused": "refused",
+    "closed": "draining",
+}
+
+
+def _why_not(status: EngineStatus) -> WhyNot | None:
+    """Why the service is not ready, or None if it is: the engine has lately computed a token."""
+    lifecycle: Lifecycle = current_app.extensions["lifecycle"]
+    if lifecycle.is_draining:
+        return WhyNot("draining", "it is shutting down")
+    return None if status.state == "ready" else WhyNot(CODES[status.state], status.reason)
 
 
 @blueprint.get("/live")
@@ -69,9 +95,8 @@ def live() -> Live:
 @blueprint.output(Ready)
 @blueprint.doc(summary="Whether the service can generate now", responses={503: "Not ready; the message says why"})
 def ready() -> Ready:
-    status = chat_service().status()
-    if status.state != "ready":
-        raise ServiceNotReadyError(status.reason)
+    if (why := _why_not(chat_service().status())) is not None:
+        raise ServiceNotReadyError(why.reason, why.code)
     return Ready()
 
 
@@ -82,8 +107,10 @@ def health() -> Any:
     service = chat_service()
     status = service.status()
     ready, stats = status.ready, status.stats
+    why = _why_not(status)
     body = Health(
-        status="ready" if status.state == "ready" else "not ready",
+        status="not ready" if why else "ready",
+        reason=why.reason if why else "",
         version=app.__version__,
         model=Model(
             name=service.source.name,
@@ -107,4 +134,4 @@ def health() -> Any:
             notes=list(ready.notes) if ready else [],
         ),
     )
-    return body, 200 if status.state == "ready" else 503
+    return body, 503 if why else 200

@@ -7,14 +7,13 @@ never a path, and no names of clients.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from apiflask import APIBlueprint, APIFlask
 from flask import Response, current_app, request
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    Gauge,
     GCCollector,
     Histogram,
     PlatformCollector,
@@ -31,10 +30,13 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 import app
+from app.api.lifecycle import Lifecycle
 from app.chat.service import ChatService
 from app.engine.client import STATES, EngineStatus
 from app.engine.messages import StepStats
 from app.engine.observer import RequestSummary
+from app.jobs.records import LIVE, Status
+from app.jobs.runner import TrainingJobs
 
 blueprint = APIBlueprint("metrics", __name__, tag="Health")
 
@@ -88,9 +90,6 @@ class Metrics:
         self._http_seconds = histogram(
             "http_request_duration_seconds", "From request to the answer's end.", WHOLE_SECONDS, "method", "route"
         )
-        self._in_progress = Gauge(
-            "troika_http_requests_in_progress", "Requests whose answer has not been sent.", registry=self.registry
-        )
         self._refused = counter("request_refusals", "Requests answered with an error, by its code.", "reason")
 
     # -- what the engine tells -------------------------------------------------------------------------------
@@ -124,12 +123,8 @@ class Metrics:
 
     # -- what the API tells ----------------------------------------------------------------------------------
 
-    def on_request(self) -> None:
-        self._in_progress.inc()
-
     def on_answer(self, method: str, route: str, status: int, seconds: float, error: str | None) -> None:
         """An answer has been sent; `error` is the code of the error that it was or ended in."""
-        self._in_progress.dec()
         self._http.labels(method, route, str(status)).inc()
         self._http_seconds.labels(method, route).observe(seconds)
         if error is not None:
@@ -139,16 +134,18 @@ class Metrics:
 class ServiceState(Collector):
     """What is looked up when Prometheus asks."""
 
-    def __init__(self, service: ChatService) -> None:
+    def __init__(self, service: ChatService, lifecycle: Lifecycle, jobs: TrainingJobs) -> None:
         self._service = service
+        self._lifecycle = lifecycle
+        self._jobs = jobs
 
     def collect(self) -> Iterator[Metric]:
-        status, memory = self._service.status(), self._service.memory.counts()
-        ready, stats = status.ready, status.stats
+        engine, memory, jobs = self._service.status(), self._service.memory.counts(), self._jobs.counts()
+        ready, stats = engine.ready, engine.stats
         slots = ready.max_sequences if ready else 0
-        yield InfoMetricFamily("troika_model", "What is served.", self._info(status))
-        yield _gauge("num_requests_running", "Requests being computed.", status.running)
-        yield _gauge("num_requests_waiting", "Requests in the queue.", status.waiting)
+        yield InfoMetricFamily("troika_model", "What is served.", self._info(engine))
+        yield _gauge("num_requests_running", "Requests being computed.", engine.running)
+        yield _gauge("num_requests_waiting", "Requests in the queue.", engine.waiting)
         yield _gauge(
             "kv_cache_usage_perc", "Share of the KV cache's slots in use, 0 to 1.", stats.slots_held / (slots or 1)
         )
@@ -156,12 +153,19 @@ class ServiceState(Collector):
         yield _gauge("kv_cache_tokens", "Tokens in the KV cache, also for later reuse.", stats.cached_tokens)
         states = GaugeMetricFamily("troika_engine_state", "1 for the state that the engine is in.", labels=["state"])
         for state in STATES:
-            states.add_metric([state], float(state == status.state))
+            states.add_metric([state], float(state == engine.state))
         yield states
-        yield _counter("engine_restarts", "Times that the engine process was replaced.", status.restarts)
+        yield _counter("engine_restarts", "Times that the engine process was replaced.", engine.restarts)
         yield _counter("conversations", "Conversations begun.", memory.conversations)
         yield _counter("conversation_turns", "Turns stored.", memory.turns)
         yield _gauge("conversation_turns_running", "Turns in the making.", memory.running)
+        yield _gauge("http_requests_in_progress", "Requests whose answer has not been sent.", self._lifecycle.running)
+        yield _gauge("draining", "1 while the service shuts down.", self._lifecycle.is_draining)
+        live = GaugeMetricFamily("troika_training_jobs", "Training jobs that have not ended.", labels=["status"])
+        ended = CounterMetricFamily("troika_training_jobs_ended", "Training jobs that have.", labels=["status"])
+        for status in get_args(Status):
+            (live if status in LIVE else ended).add_metric([status], jobs[status])
+        yield from (live, ended)
 
     def _info(self, status: EngineStatus) -> dict[str, str]:
         return {
@@ -180,9 +184,9 @@ def _counter(name: str, text: str, value: float) -> Metric:
     return CounterMetricFamily(f"troika_{name}", text, value)
 
 
-def init_app(app: APIFlask, metrics: Metrics, service: ChatService) -> None:
+def init_app(app: APIFlask, metrics: Metrics, service: ChatService, lifecycle: Lifecycle, jobs: TrainingJobs) -> None:
     registry = metrics.registry
-    registry.register(ServiceState(service))
+    registry.register(ServiceState(service, lifecycle, jobs))
     ProcessCollector(registry=registry)
     ProcessCollector(namespace="troika_engine", pid=lambda: service.status().pid or "none", registry=registry)
     PlatformCollector(registry=registry)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import structlog
 
 from app.api.errors import from_exception
+from app.api.lifecycle import Lifecycle
 from app.api.metrics import Metrics
 from app.chat.reply import Reply
 
@@ -90,15 +91,16 @@ def _ms(seconds: float | None) -> float | None:
 class RequestLog:
     """Begins and ends the records. `decode` puts tokens together to text for the log; None keeps text out of it."""
 
-    def __init__(self, metrics: Metrics, decode: Callable[[Sequence[int]], str] | None) -> None:
+    def __init__(self, metrics: Metrics, lifecycle: Lifecycle, decode: Callable[[Sequence[int]], str] | None) -> None:
         self._metrics = metrics
+        self._lifecycle = lifecycle
         self._decode = decode
 
     def begin(self, record: RequestRecord) -> None:
         # For what else is logged in this thread until the answer has been sent.
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=record.id)
-        self._metrics.on_request()
+        self._lifecycle.enter()
 
     def end(self, record: RequestRecord) -> None:
         self._metrics.on_answer(record.method, record.route, record.status, record.seconds, record.error)
@@ -111,3 +113,4 @@ class RequestLog:
         tell = log.warning if record.status >= 500 else log.info
         tell("request", **record.fields(), **said)
         structlog.contextvars.clear_contextvars()
+        self._lifecycle.leave()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from app.chat.memory import ConversationBusyError, Lease, Memory, StoredTurn
 from app.chat.reply import Piece, Reply
+from app.engine.client import EngineClosedError
 from app.storage.database import DatabaseError
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ class ConversationTurn:
       `ConversationBusyError` if it can't be.
     - One whose client left is stored as far as it was sent (`streamed`: a piece counts as sent when the next one is
       asked for; otherwise nothing is sent before the end). If nothing was, nothing is stored.
+    - So is one that the end of the service cuts off.
     - Of one that failed nothing is stored.
     """
 
@@ -37,6 +39,7 @@ class ConversationTurn:
         self._system = system
         self._streamed = streamed
         self._sent = ""
+        self._cut = "cancelled"
         self._ended = False
 
     def __iter__(self) -> Iterator[Piece]:
@@ -48,6 +51,9 @@ class ConversationTurn:
             if self.reply.finish_reason != "cancelled":
                 self._store(self.reply.text, self.reply.finish_reason or "stop", complete=True)
                 self._ended = True
+        except EngineClosedError:
+            self._cut = "shutdown"
+            raise
         except Exception:
             self._sent = ""
             raise
@@ -62,7 +68,7 @@ class ConversationTurn:
         self._ended = True
         try:
             if self._sent:
-                self._store(self._sent, "cancelled", complete=False)
+                self._store(self._sent, self._cut, complete=False)
             else:
                 self._memory.release(self._lease)
         except (DatabaseError, ConversationBusyError) as error:

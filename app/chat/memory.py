@@ -44,7 +44,7 @@ class ConversationBusyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StoredTurn:
-    """One turn as it was: `complete` is False if the client left in the middle, `reply` then what was sent.
+    """One turn as it was: `complete` is False if it was cut off in the middle, `reply` then what was sent.
 
     `system` is the system message that came with the turn: empty if it took the earlier one away, None if it left it.
     """

@@ -45,7 +45,7 @@ from app.engine.pace import Pace
 
 log = logging.getLogger(__name__)
 
-State = Literal["loading", "ready", "restarting", "refused", "closed"]
+State = Literal["loading", "ready", "stalled", "restarting", "refused", "closed"]
 STATES: tuple[State, ...] = get_args(State)
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +58,10 @@ class EngineError(Exception):
 
 class EngineUnavailableError(EngineError):
     """The engine is down and did not come back in time, or is closed."""
+
+
+class EngineClosedError(EngineUnavailableError):
+    """The service shuts down."""
 
 
 class EngineCrashedError(EngineError):
@@ -235,21 +239,29 @@ class EngineLimits:
     """How much may wait, and for how long.
 
     `max_per_owner` is how many requests of one owner may run and wait together, 0 being any number.
-    `restart_timeout_s` is how long streams wait for an engine that is being started, `silence_timeout_s` after what
-    time one that has work but says nothing is given up.
+    `restart_timeout_s` is how long streams wait for an engine that is being started. An engine that has work but says
+    nothing for `stall_timeout_s`, or is not loaded after `load_timeout_s`, is replaced; one without work is given a
+    token to compute every third of the former, so that it is known to be able to. After `max_failed_starts` that
+    failed from the first on, no other is tried.
     """
 
     max_waiting: int = 128
     max_queued_tokens: int = 65_536
     max_per_owner: int = 0
     restart_timeout_s: float = 60.0
-    silence_timeout_s: float = 120.0
+    stall_timeout_s: float = 30.0
+    load_timeout_s: float = 900.0
+    max_failed_starts: int = 5
     first_backoff_s: float = 0.1
     longest_backoff_s: float = 30.0
 
 
+SHUTTING_DOWN = "The service is shutting down."
 TICK_S = 0.2
 """How often the supervisor looks at deadlines that the engine process is not there to keep."""
+CANARY_ID = 0
+"""The request by which an idle engine shows that it can compute. Nobody owns it, so it leaves nothing to reuse."""
+CANARY = Submit(CANARY_ID, "", (0,), SamplingParams(max_new_tokens=1, temperature=0.0))
 DEADLINE_GRACE_S = 2.0
 """The engine process ends late requests itself; the client only when that does not happen."""
 
@@ -282,6 +294,9 @@ class LocalEngine:
         self._stats = StepStats()
         self._probing: int | None = None
         self._restarts = 0
+        self._failed_starts = 0
+        self._heard = time.monotonic()  # when the engine last said something, or had nothing to say
+        self._canary_sent = False
         self._down_since = time.monotonic()
         self._pace = Pace()
         self._child: subprocess.Popen[bytes] | None = None
@@ -303,7 +318,9 @@ class LocalEngine:
     ) -> TokenStream:
         ids = tuple(prompt)
         with self._lock:
-            if self._state in ("closed", "refused"):
+            if self._state == "closed":
+                raise EngineClosedError(SHUTTING_DOWN)
+            if self._state == "refused":
                 raise EngineUnavailableError(f"The engine is not running: {self._reason.rstrip('.')}.")
             self._check_fits(ids, params)
             self._check_room(len(ids), owner)
@@ -329,9 +346,13 @@ class LocalEngine:
     def status(self) -> EngineStatus:
         with self._lock:
             running = sum(request.admitted is not None for request in self._requests.values())
+            state, reason = self._state, self._reason
+            silent_s = time.monotonic() - self._heard
+            if state == "ready" and self._is_busy and silent_s > self.limits.stall_timeout_s / 2:
+                state, reason = "stalled", f"the engine has had work for {silent_s:.0f} s, but says nothing"
             return EngineStatus(
-                state=self._state,
-                reason=self._reason,
+                state=state,
+                reason=reason,
                 ready=self._ready,
                 stats=self._stats,
                 running=running,
@@ -339,6 +360,10 @@ class LocalEngine:
                 restarts=self._restarts,
                 pid=self.pid,
             )
+
+    @property
+    def _is_busy(self) -> bool:
+        return self._canary_sent or bool(self._requests)
 
     @property
     def pid(self) -> int | None:
@@ -359,7 +384,7 @@ class LocalEngine:
                 return
             serving, child = self._state == "ready", self._child
             self._set_state("closed", "the service is shutting down")
-            self._fail_all(EngineUnavailableError("The service is shutting down."))
+            self._fail_all(EngineClosedError(SHUTTING_DOWN))
             if serving:
                 self._outbox.put(Shutdown())
             elif child is not None:
@@ -441,10 +466,21 @@ class LocalEngine:
                 self._restarts += 1
                 if self._state == "ready":
                     self._down_since = time.monotonic()
-                self._set_state("restarting", f"the engine process ended unexpectedly ({end})")
+                    self._failed_starts = 0
+                else:
+                    self._failed_starts += 1
+                again = f", {self._failed_starts} times before it could serve" if self._failed_starts > 1 else ""
+                self._set_state("restarting", f"the engine process ended unexpectedly ({end}{again})")
                 self._stats = StepStats()
                 self._blame()
-            log.error("the engine process ended unexpectedly (%s); starting another", end)
+                hopeless = self._ready is None and self._failed_starts >= self.limits.max_failed_starts
+            if hopeless:
+                self._refuse(
+                    f"The engine process ended {self._failed_starts} times before it could serve, at last with {end}. "
+                    "The log has its last words; without any, there may be too little memory for the model."
+                )
+                return
+            log.error("the engine process ended unexpectedly (%s%s); starting another", end, again)
             # A child that lived for a while earns a fresh start; one that dies at once is given time.
             if time.monotonic() - started > 60:
                 backoff = self.limits.first_backoff_s
@@ -476,23 +512,30 @@ class LocalEngine:
     def _attend(self, child: subprocess.Popen[bytes], connection: Connection) -> int:
         """Read a child's messages until it ends; returns its exit code."""
         writer: threading.Thread | None = None
-        heard = time.monotonic()
+        self._heard = answered = started = time.monotonic()
+        self._canary_sent = False
         try:
             connection.send(self.config)
             while True:
                 if not connection.poll(TICK_S):
+                    now = time.monotonic()
                     with self._lock:
                         self._expire()
-                        idle = self._state != "ready" or not self._requests
-                    if idle:
-                        heard = time.monotonic()
-                    elif time.monotonic() - heard > self.limits.silence_timeout_s:
-                        log.error("the engine process has work but does nothing: ending it")
+                        is_up = self._state == "ready"
+                        if not self._is_busy:
+                            self._heard = now
+                            if is_up and now - answered >= self.limits.stall_timeout_s / 3:
+                                self._canary_sent = True
+                                self._outbox.put(CANARY)
+                    if is_up and now - self._heard > self.limits.stall_timeout_s:
+                        log.error("the engine has work but has said nothing for %.0f s: ending it", now - self._heard)
                         child.kill()
-                        heard = math.inf
+                    elif writer is None and now - started > self.limits.load_timeout_s:
+                        log.error("the engine has been loading for %.0f s: ending it", now - started)
+                        child.kill()
                     continue
                 message = connection.recv()
-                heard = time.monotonic()
+                self._heard = answered = time.monotonic()
                 if isinstance(message, StepOutput):
                     self._book(message)
                 elif isinstance(message, Scheduled):
@@ -500,7 +543,7 @@ class LocalEngine:
                         self._probing = message.probing
                         for request_id, reused in zip(message.admitted, message.reused, strict=True):
                             if (request := self._requests.get(request_id)) is not None:
-                                self._admit(request, heard, reused)
+                                self._admit(request, answered, reused)
                 elif isinstance(message, Ready):
                     writer = self._open(connection, message)
                 elif isinstance(message, Refused):
@@ -544,6 +587,8 @@ class LocalEngine:
 
     def _refuse(self, message: str) -> None:
         with self._changed:
+            if self._state == "closed":
+                return
             self._set_state("refused", message)
             self._fail_all(EngineUnavailableError(f"The engine is not running: {message}"))
         if self._on_refused is not None:
@@ -562,7 +607,8 @@ class LocalEngine:
         now = time.monotonic()
         with self._lock:
             self._stats = message.stats
-            if message.stats.sequences:
+            is_canary = [token.request_id for token in message.tokens] == [CANARY_ID]
+            if message.stats.sequences and not is_canary:
                 self._observer.on_step(message.stats)
             for token in message.tokens:
                 request = self._requests.get(token.request_id)
@@ -575,6 +621,8 @@ class LocalEngine:
                     request.last_token = now
                     request.first_token = request.first_token or now
             for finished in message.finished:
+                if finished.request_id == CANARY_ID:
+                    self._canary_sent = False
                 self._end(finished.request_id, finished.reason)
 
     def _end(self, request_id: int, reason: str) -> None:

@@ -116,12 +116,18 @@ class SlotPool:
         return target, None if donor is None else SlotCopy(donor, target, length)
 
     def release(self, sequence: Sequence) -> None:
-        """Take the slot back; what was computed in it stays for the same owner until the slot is needed."""
+        """Take the slot back; what was computed in it stays for the same owner until the slot is needed.
+
+        What has no owner is nobody's to reuse: its slot is the next to be given away.
+        """
         if sequence.slot is None:
             return
-        self._clock += 1
-        kept = sequence.tokens[: sequence.computed] if self._prefix_reuse else []
-        self._free[sequence.slot] = Retained(sequence.owner, np.array(kept, dtype=np.int32), self._clock)
+        retained = Retained()
+        if self._prefix_reuse and sequence.owner:
+            self._clock += 1
+            computed = np.array(sequence.tokens[: sequence.computed], dtype=np.int32)
+            retained = Retained(sequence.owner, computed, self._clock)
+        self._free[sequence.slot] = retained
         sequence.slot = None
 
     def forget(self) -> None:

@@ -11,7 +11,7 @@ import math
 import secrets
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -72,6 +72,7 @@ class TrainingJobs:
         self._changed = threading.Condition()
         self._queue: deque[LiveJob] = deque()
         self._jobs: dict[str, LiveJob] = {}  # those that wait or run, or whose end is not in the database yet
+        self._ended: Counter[Status] = Counter()
         self._listeners = threading.BoundedSemaphore(limits.max_listeners)
         self._closing = threading.Event()
         self._threads = [
@@ -80,6 +81,11 @@ class TrainingJobs:
         ]
         for thread in self._threads:
             thread.start()
+
+    def counts(self) -> Counter[Status]:
+        """How many jobs of this process are in each status; of those that ended, since its start."""
+        with self._changed:
+            return self._ended + Counter(job.record.status for job in self._jobs.values() if job.record.is_live)
 
     # -- what a client can do --------------------------------------------------------------------------------
 
@@ -306,6 +312,8 @@ class TrainingJobs:
         if status == "interrupted":
             values.setdefault("error", JobError("interrupted", INTERRUPTED))
         job.change(status=status, finished_at=self._records.now(), **values)
+        with self._changed:
+            self._ended[status] += 1
         log.info("training job %s: %s", job.record.id, status)
         if status == "done":
             self._weights.purge()

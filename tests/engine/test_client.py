@@ -384,7 +384,7 @@ if "app.engine.process" in sys.orig_argv:
 
 
 def test_a_child_that_hangs_is_replaced(engines: Engines) -> None:
-    engine = engines(limits=EngineLimits(silence_timeout_s=2))
+    engine = engines(limits=EngineLimits(stall_timeout_s=2))
     expected = drain(engine.submit([1], params(600)))
     stream = engine.submit([1], params(600))
     head = take(stream, 2)
@@ -396,6 +396,41 @@ def test_a_child_that_hangs_is_replaced(engines: Engines) -> None:
         drain(late)
     assert head + drain(stream) == expected
     assert engine.pid != pid
+
+
+def test_an_idle_child_that_hangs_is_seen_to_and_replaced(engines: Engines) -> None:
+    """Nobody asks it anything, so it is given tokens to compute, of which nobody else gets to know."""
+    engine = engines(limits=EngineLimits(stall_timeout_s=3, first_backoff_s=0.1))
+    drain(engine.submit([*range(50)], params(), owner="ann"))
+    pid, cached = engine.pid, engine.status().stats.cached_tokens
+    os.kill(pid or 0, signal.SIGSTOP)
+
+    wait_until(lambda: engine.status().state == "stalled", what="the silence was noticed")
+    assert "says nothing" in engine.status().reason
+    wait_until(lambda: engine.pid not in (None, pid), what="the child was replaced")
+    assert engine.wait_until_ready(START_S)
+    drain(engine.submit([*range(50)], params(), owner="ann"))
+    heard = engine.status().stats
+    wait_until(lambda: engine.status().stats is not heard, what="a trial token was computed")
+    status = engine.status()
+    assert (status.state, status.running, status.waiting, status.restarts) == ("ready", 0, 0, 1)
+    assert (status.stats.slots_held, status.stats.cached_tokens) == (0, cached)
+
+
+def test_a_child_that_never_comes_up_is_given_up(
+    engines: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import os, sys\nif 'engine' in str(sys.orig_argv): os._exit(3)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    engine = engines(limits=EngineLimits(first_backoff_s=0.01, max_failed_starts=3), wait=False)
+    early = engine.submit([1], params())
+
+    with pytest.raises(EngineUnavailableError, match="ended 3 times before it could serve, at last with exit code 3"):
+        drain(early)
+    assert not engine.wait_until_ready(START_S)
+    assert (engine.status().state, engine.status().restarts) == ("refused", 3)
+    with pytest.raises(EngineUnavailableError):
+        engine.submit([1], params())
 
 
 def test_a_refused_checkpoint_is_refused_once_and_for_all(engines: Engines, tmp_path: Path) -> None:

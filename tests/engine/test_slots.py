@@ -87,6 +87,16 @@ def test_requests_without_an_owner_share_nothing() -> None:
     assert other.computed == 0
 
 
+def test_requests_without_an_owner_take_one_slot_after_another_from_nobody() -> None:
+    """Guards against an idle engine's trial tokens, each of which took the slot of one more conversation."""
+    pool = SlotPool(4, prefix_reuse=True)
+    kept = [leave(pool, range(start, start + 50)) for start in (0, 100, 200)]
+    assert len({leave(pool, [7], owner="") for _ in range(5)} | set(kept)) == 4
+    for start, slot in zip((0, 100, 200), kept, strict=True):
+        again = sequence([*range(start, start + 50), 999])
+        assert (pool.acquire(again, []).slot, again.reused) == (slot, 50)
+
+
 def test_without_prefix_reuse_nothing_is_kept() -> None:
     pool = SlotPool(2, prefix_reuse=False)
     leave(pool, range(50))

@@ -37,7 +37,7 @@ async function readHealth() {
 function show() {
   const engine = health?.engine.state ?? "unreachable";
   $("state").dataset.state = engine;
-  const known = ["loading", "ready", "restarting", "refused", "closed"].includes(engine);
+  const known = ["loading", "ready", "stalled", "restarting", "refused", "closed"].includes(engine);
   setText($("state-text"), `state.${known ? engine : "unreachable"}`);
   if (!health) return;
   const { name, device, precision, reason } = health.model;
