@@ -178,7 +178,13 @@ def test_a_redis_that_is_not_there_at_the_start_holds_nothing_up(chat_model: Pat
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # taken, but nobody listens
         url = f"redis://:a-password@127.0.0.1:{nobody.getsockname()[1]}/0"
-        with serve(tmp_path, model=chat_model, redis_url=url, rate_limit="3/hour") as server, server.client() as client:
-            assert [client.get("/v1/models").status_code for _ in range(4)] == [200, 200, 200, 429]
+        limits = {"redis_url": url, "rate_limit": "9/hour", "training_rate_limit": "2/hour"}
+        with serve(tmp_path, model=chat_model, **limits) as server, server.client() as client:
+            # Training has a limit of its own beside that of all requests.
+            wrong = [client.post("/train-demo", json={"epochs": -1}) for _ in range(3)]
+            assert [response.status_code for response in wrong] == [422, 422, 429]
+            assert_limited(wrong[-1])
+            assert client.get("/train-demo").status_code == 200
+            assert [client.get("/v1/models").status_code for _ in range(6)] == [200] * 5 + [429]
             assert "falling back to in-memory storage" in server.log
     assert "a-password" not in server.log
