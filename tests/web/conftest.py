@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.server import LiveServer, serve
-from tests.web.support import Visit, find_browser
+from tests.web.support import Line, Visit, find_browser
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,7 @@ def visit(browser: Browser, server: LiveServer) -> Iterator[Visitor]:
     """Make a visit, with options of a browser's profile; at the end nothing may have gone wrong in any page."""
     made: list[Visit] = []
 
-    def visit(at: LiveServer = server, **options: object) -> Visit:
+    def visit(at: LiveServer | Line = server, **options: object) -> Visit:
         context = browser.new_context(**{"locale": "en-US", "viewport": {"width": 1200, "height": 800}} | options)
         context.set_default_timeout(30_000)
         made.append(Visit(context.new_page(), context, at))

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ class Visit:
 
     page: Page
     context: BrowserContext
-    server: LiveServer
+    server: LiveServer | Line
     faults: list[str] = field(default_factory=list)
     allowed: tuple[str, ...] = ()
     """Faults that the test has brought about: parts of their texts."""
@@ -142,3 +143,55 @@ def paused_training(server: LiveServer) -> Iterator[None]:
         yield
     finally:
         os.kill(pids[0], signal.SIGCONT)
+
+
+# -- the line between browser and service --------------------------------------------------------------------
+
+
+class Line:
+    """Passes connections on to the service until it is cut; afterwards it refuses them, until it is mended."""
+
+    def __init__(self, server: LiveServer) -> None:
+        self._target = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: set[socket.socket] = set()
+        self._is_cut = False
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        self._is_cut = True
+        for end in list(self._open):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        self._is_cut = False
+
+    def __enter__(self) -> Line:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cut()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                if self._is_cut:
+                    near.close()
+                    continue
+                far = socket.create_connection(self._target)
+                self._open |= {near, far}
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while content := source.recv(65536):
+                sink.sendall(content)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+        self._open -= {source}
+        source.close()

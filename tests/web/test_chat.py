@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.server import LiveServer
 from tests.web.conftest import Visitor
-from tests.web.support import PHONE, SlowEngine, paused_engine
+from tests.web.support import PHONE, Line, SlowEngine, paused_engine
 
 QUESTION = "What is overfitting?"
 
@@ -290,6 +290,30 @@ def test_a_service_that_cannot_be_reached_is_told_where_it_happened(visit: Visit
     page.get_by_role("alert").get_by_role("button", name="Try again").click()
     expect(page.locator(".meta")).to_contain_text("seed")
     expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_line_that_breaks_in_mid_reply_leaves_one_turn(visit: Visitor, server: LiveServer) -> None:
+    with Line(server) as line:
+        visitor = visit(line)
+        visitor.allowed = ("net::ERR",)
+        page = visitor.open()
+        say_and_wait(page, "My name is Lin.")
+        with SlowEngine(server) as engine:
+            say(page, QUESTION)
+            expect(page.locator(".reply").nth(1)).not_to_be_empty()
+            engine.halt()
+            line.cut()
+            expect(page.get_by_role("alert")).to_contain_text("can't be reached")
+            expect(page.locator("#service")).to_contain_text("not reachable")
+        line.mend()
+        page.get_by_role("alert").get_by_role("button", name="Try again").click()
+        expect(page.locator(".meta").nth(1)).to_contain_text("seed")
+        expect(page.get_by_role("alert")).to_have_count(0)
+        shown = replies(page)
+        page.reload()
+        expect(page.locator(".turn")).to_have_count(2)
+        assert replies(page) == shown
+        expect(page.locator("#service")).to_contain_text("ready")
 
 
 def test_a_retry_that_fails_leaves_the_reply(visit: Visitor) -> None:

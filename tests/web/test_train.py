@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.server import LiveServer
 from tests.web.conftest import Visitor
-from tests.web.support import PHONE, assert_no_serious_fault, paused_training
+from tests.web.support import PHONE, Line, assert_no_serious_fault, paused_training
 
 Job = dict[str, Any]
 
@@ -130,6 +130,27 @@ def test_a_run_is_cancelled(visit: Visitor, http: httpx.Client) -> None:
     expect(page.locator("#hidden_units")).to_have_value("2000")
     page.get_by_role("button", name="Delete").click()
     expect(page.locator(".run")).to_have_count(0)
+
+
+def test_a_line_that_breaks_is_taken_up_again(visit: Visitor, server: LiveServer, http: httpx.Client) -> None:
+    job = http.post("/train-demo", json=ENDLESS).json()
+    with Line(server) as line:
+        visitor = visit(line)
+        visitor.allowed = ("net::ERR",)
+        page = visitor.open(f"/train#{job['id']}")
+        expect(page.locator(".where")).to_contain_text("batch")
+        line.cut()
+        lost = page.get_by_text("The connection was lost")
+        expect(lost).to_be_visible()
+        before = points(page)
+        with page.expect_request(
+            lambda request: request.url.endswith("/events") and int(request.headers.get("last-event-id", 0)) > 0
+        ):
+            line.mend()
+        expect(lost).to_have_count(0)
+        http.delete(f"/train-demo/{job['id']}")
+        expect(status(page)).to_have_text("cancelled")
+        assert points(page) >= before > 0
 
 
 def test_runs_are_compared_in_one_plot(visit: Visitor, http: httpx.Client, trained: Job) -> None:

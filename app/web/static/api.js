@@ -2,6 +2,9 @@
 
 import { read, write } from "./store.js";
 
+// The service lets hear of itself every few seconds, also when it has nothing to tell: a line silent for longer is dead.
+const SILENCE_MS = 40_000;
+
 export const key = () => read("key", "");
 export const setKey = (value) => write("key", value || undefined);
 
@@ -65,7 +68,7 @@ export async function* events(response) {
     for (;;) {
       let chunk;
       try {
-        chunk = await reader.read();
+        chunk = await within(SILENCE_MS, reader.read());
       } catch (error) {
         if (error.name === "AbortError") throw error;
         throw new ApiError(0);
@@ -80,6 +83,19 @@ export async function* events(response) {
     }
   } finally {
     reader.cancel().catch(() => {});
+  }
+}
+
+/** A promise's outcome, or an `ApiError` if that takes too long. */
+async function within(ms, promise) {
+  let timer = 0;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new ApiError(0)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -64,6 +64,7 @@ export class Conversation {
   async answer(view, fields, { onBegin, onPiece }) {
     const controller = new AbortController();
     this.running = controller;
+    if (view.isUncertain) await this._settleWhetherStored(view);
     const wasStored = view.isStored;
     const kept = view.keep();
     view.body = { input: view.input, ...fields, stream: true };
@@ -117,9 +118,17 @@ export class Conversation {
       view.restore(kept);
     } else {
       if (error.name === "AbortError") view.end({ finish_reason: "cancelled" });
-      return stored && this._loseId();
+      view.isUncertain = !stored;
+      return stored ? this._loseId() : undefined;
     }
     return undefined;
+  }
+
+  /** The service could not be asked when the turn was lost: ask it now, before the turn is sent again. */
+  async _settleWhetherStored(view) {
+    const stored = this.id ? await this._stored() : [];
+    view.isStored = (stored?.length ?? 0) > this.turns.filter((turn) => turn.isStored).length;
+    view.isUncertain = !stored;
   }
 
   /** The stored turns: none if there is no such conversation, null if that can't be told. */

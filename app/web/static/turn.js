@@ -8,6 +8,7 @@ export class TurnView {
   constructor(input) {
     this.input = input;
     this.isStored = false; // whether the service has it
+    this.isUncertain = false; // whether that could not be found out
     this.body = null; // the request that it was last sent with
     this.waiting = h("p", { class: "waiting", hidden: true }, h("span", { class: "pulse" }), h("span"));
     this.meta = h("p", { class: "meta quiet" });
