@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve doctor setup test test-fast lint format bench bench-http clean
+.PHONY: serve doctor setup test test-fast lint format bench bench-peers bench-http clean
 
 serve: $(VENV)/.ready
 	@echo "troika: serving on http://localhost:$${PORT:-$${TROIKA_PORT:-5000}} (Ctrl-C stops it)"
@@ -37,6 +37,9 @@ format: $(VENV)/.ready-dev
 bench: $(VENV)/.ready-dev
 	@$(BIN)/python -m benchmarks.engine $(if $(OUT),--out $(OUT))
 	@$(BIN)/python -m benchmarks.training $(if $(OUT),--out $(basename $(OUT))-training$(suffix $(OUT)))
+
+bench-peers: $(VENV)/.ready-dev
+	@$(BIN)/python -m benchmarks.peers $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT)) $(ARGS)
 
 bench-http: $(VENV)/.ready-dev
 	@$(BIN)/python -m benchmarks.http $(if $(OUT),--out $(OUT))

@@ -13,15 +13,19 @@ CACHE = Path(__file__).parent / ".cache"
 VOCABULARY = 50257
 
 
-def random_gpt2(folder: Path = CACHE / "random-gpt2-124m") -> Path:
-    """GPT-2 124M with random weights: speed does not depend on their values. Made once."""
+def random_gpt2(folder: Path = CACHE / "gpt2-124m") -> Path:
+    """GPT-2 124M with random weights: speed does not depend on their values. Made once.
+
+    They are larger than those GPT-2's training starts from (0.02), with which it repeats its last token for ever, and
+    nobody could tell a right output from a wrong one.
+    """
     if (folder / "tokenizer.json").is_file():
         return folder
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
-    GPT2LMHeadModel(GPT2Config()).save_pretrained(folder)
+    GPT2LMHeadModel(GPT2Config(initializer_range=0.05)).save_pretrained(folder)
     _tokenizer().save(str(folder / "tokenizer.json"))
     return folder
 

@@ -48,9 +48,9 @@ class Client:
 
 
 class Service:
-    """The service on a port of this machine."""
+    """The service on a port of this machine; its database is in the folder `data`, else beside the model."""
 
-    def __init__(self, folder: str, precision: str) -> None:
+    def __init__(self, folder: str, precision: str, data: str | None = None) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -61,14 +61,14 @@ class Service:
             "TROIKA_TEMPLATE": "raw",
             "TROIKA_KV_CACHE_MB": "8192",
             "TROIKA_LOG_LEVEL": "error",
-            "TROIKA_DATABASE_URL": f"sqlite:///{folder}/bench.db",
+            "TROIKA_DATABASE_URL": f"sqlite:///{data or folder}/bench.db",
         }
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", "wsgi:app"], env=os.environ | settings
         )
         deadline = time.monotonic() + 120
         while not self._is_ready():
-            if time.monotonic() > deadline or self._process.poll() is not None:
+            if time.monotonic() > deadline or self.process.poll() is not None:
                 raise SystemExit("the service did not start")
             time.sleep(0.1)
 
@@ -87,8 +87,8 @@ class Service:
         return Client(connection)
 
     def close(self) -> None:
-        self._process.terminate()
-        self._process.wait()
+        self.process.terminate()
+        self.process.wait()
 
 
 def drain(clients: list[Client], interrupt: Service | None = None) -> Client | None:
