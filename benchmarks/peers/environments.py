@@ -26,7 +26,7 @@ BUILDS = {
     }
 }
 """Environment variables for what an environment compiles."""
-SETUP_S = 3600
+SETUP_S = 7200
 """The longest that one step may take: a compiled peer takes its time on a small machine."""
 
 

@@ -60,7 +60,8 @@ class Worker:
         try:
             print(json.dumps({"prompts": prompts, "new": new}), file=self._process.stdin, flush=True)
         except BrokenPipeError:
-            raise UnavailableError(f"it ended: {last_line(self._log)}") from None
+            self._end()
+            raise UnavailableError(self._last_words()) from None
         answer = self._read(ANSWER_S)
         memory = sum(peak_rss_mb(pid) for pid in pids)
         self.pause()
@@ -105,11 +106,15 @@ class Worker:
             timer.cancel()
         if not line:
             self._end()
-            raise UnavailableError(
-                f"no answer in {timeout} s" if late.is_set() else f"it ended: {last_line(self._log)}"
-            )
+            raise UnavailableError(f"no answer in {timeout} s" if late.is_set() else self._last_words())
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def _last_words(self) -> str:
+        """How it ended, and what it wrote before."""
+        code = self._process.returncode
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        return f"it {how}: {last_line(self._log)}"
 
     def _system_pids(self) -> list[int]:
         pids = list(family(self._process.pid))

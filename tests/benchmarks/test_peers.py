@@ -243,7 +243,10 @@ def test_both_services_answer_all_clients(tmp_path: Path, logs: Path) -> None:
 
 
 def test_a_worker_that_fails_says_why(tmp_path: Path, logs: Path) -> None:
-    with pytest.raises(UnavailableError, match=r"it ended: .*no-model"), running("generate", tmp_path / "no-model"):
+    with (
+        pytest.raises(UnavailableError, match=r"it ended with code 1: .*no-model"),
+        running("generate", tmp_path / "no-model"),
+    ):
         pass
     assert (logs / "generate-float32.log").read_text(encoding="utf-8")
 
