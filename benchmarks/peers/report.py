@@ -73,32 +73,30 @@ def target_rows(rows: Sequence[Row]) -> list[Row]:
             else:
                 row["ratio"] = round(ours / theirs, 3)
                 row["reached"] = "yes" if ours >= least * theirs else "no"
+                if missing := unavailable(_of(rows, target.peer, target.peer_precision, batch)):
+                    row["reached"] += f", without {'; '.join(missing)}"
             answer.append(row)
     return answer
 
 
 def like_rows(rows: Sequence[Row]) -> list[Row]:
-    """How many times as fast as each peer we are in the precision that is like its own."""
-    like = {(system.name, system.precision): system.like for system in SYSTEMS}
-    speed = {(r["system"], r["precision"], r["batch"], r["prompt"]): r["tokens_per_s"] for r in rows}
+    """How many times as fast as each peer we are in like precision; a column for each batch size."""
+    speed = {(row["system"], row["precision"], row["batch"], row["prompt"]): row["tokens_per_s"] for row in rows}
+    batches = sorted({row["batch"] for row in rows})
     answer = []
-    for row in rows:
-        name = row["system"]
-        if name in (OURS, OURS_OVER_HTTP) or row["tokens_per_s"] is None:
-            continue
-        ours = OURS_OVER_HTTP if name == ARTICLE else OURS
-        precision = like[name, row["precision"]]
-        our_speed = speed.get((ours, precision, row["batch"], row["prompt"]))
-        if our_speed is not None:
-            answer.append(
-                {
-                    "peer": f"{name} {row['precision']}",
-                    "ours": precision,
-                    "prompt": row["prompt"],
-                    "batch": row["batch"],
-                    "ratio": round(our_speed / row["tokens_per_s"], 3),
-                }
-            )
+    for prompt in dict.fromkeys(row["prompt"] for row in rows):
+        for system in SYSTEMS:
+            if system.name in (OURS, OURS_OVER_HTTP):
+                continue
+            ours = OURS_OVER_HTTP if system.over_http else OURS
+            ratios: Row = {}
+            for batch in batches:
+                our_speed = speed.get((ours, system.like, batch, prompt))
+                their_speed = speed.get((system.name, system.precision, batch, prompt))
+                told = our_speed is not None and their_speed is not None
+                ratios[str(batch)] = round(our_speed / their_speed, 3) if told else None
+            if any(ratio is not None for ratio in ratios.values()):
+                answer.append({"peer": str(system), "ours": system.like, "prompt": prompt} | ratios)
     return answer
 
 

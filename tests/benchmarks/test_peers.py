@@ -129,6 +129,8 @@ def test_openvinos_best_is_held_against_our_best() -> None:
     ]
     rows += [recorded(OPENVINO, "bfloat16", 3.0), recorded(OPENVINO, "int8", 10.0)]
     assert ratio(rows, "OpenVINO")["ratio"] == 0.9
+    rows[-1] = recorded(OPENVINO, "int8", None, unavailable="no wheel")
+    assert ratio(rows, "OpenVINO")["reached"] == "yes, without OpenVINO GenAI int8: no wheel"
 
 
 def test_http_is_held_against_http() -> None:
@@ -158,9 +160,8 @@ def test_a_peer_that_is_missing_is_not_beaten() -> None:
 
 def test_all_others_are_compared_in_like_precision() -> None:
     rows = [recorded(OURS, "bfloat16", 300.0), recorded(OURS, "int8", 800.0), recorded(LLAMA_CPP, "F16", 200.0)]
-    assert like_rows(rows) == [
-        {"peer": "llama.cpp F16", "ours": "bfloat16", "prompt": SHORT, "batch": 16, "ratio": 1.5}
-    ]
+    rows.append(recorded(LLAMA_CPP, "F16", 100.0, batch=4))
+    assert like_rows(rows) == [{"peer": "llama.cpp F16", "ours": "bfloat16", "prompt": SHORT, "4": None, "16": 1.5}]
 
 
 def test_the_plot_has_what_was_measured(tmp_path: Path) -> None:
