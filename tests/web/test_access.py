@@ -48,6 +48,7 @@ def test_loading_is_told_and_a_key_asked_for(visit: Visitor, small_server: LiveS
         say(page, "Who are you?")
         alert = page.get_by_role("alert")
         expect(alert).to_contain_text("asks for an API key")
+        expect(alert.get_by_label("API key")).to_be_focused()
         alert.get_by_label("API key").fill("wrong")
         alert.get_by_role("button", name="Use this key").click()
         expect(alert).to_contain_text("asks for an API key")

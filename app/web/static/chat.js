@@ -125,6 +125,7 @@ function ended(mine, view, { error, lostId }) {
   if (lostId) history.forget(lostId);
   if (error) {
     view.fail(card(error, view));
+    view.trouble.querySelector("input")?.focus(); // an API key is asked for
     lookNow();
   } else say(view.text);
   if (conversation !== mine) return;
