@@ -14,7 +14,10 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import create_engine, select
+from sqlalchemy.orm import Session
 
+from app.storage.models import Turn
 from tests.models import save_chat_model
 from tests.server import LiveServer, serve
 
@@ -69,6 +72,16 @@ def begun(client: httpx.Client, **body: object) -> Iterator[Stream]:
         yield stream
 
 
+def stored_turns(folder: Path, stream: Stream) -> list[tuple[str, str, bool]]:
+    """What the database holds of a conversation: replies, how they ended, and whether they are complete."""
+    database = create_engine(f"sqlite:///{folder}/troika.db")
+    query = select(Turn).where(Turn.conversation_id == stream.conversation_id).order_by(Turn.position)
+    with Session(database) as session:
+        found = [(turn.reply, turn.finish_reason, turn.complete) for turn in session.scalars(query)]
+    database.dispose()
+    return found
+
+
 def descendants(pid: int) -> set[int]:
     children = {
         int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()
@@ -116,9 +129,7 @@ def test_sigterm_lets_streams_finish_and_refuses_what_is_new(model: Path, tmp_pa
             name, reply = stream.read_all()
         assert (name, reply["reply"]) == ("done", alone["reply"])
         assert_ends(server, processes)
-    with serve(tmp_path, model=model) as server:
-        turns = httpx.get(f"{server.url}/conversations/{stream.conversation_id}").json()["turns"]
-        assert [(turn["reply"], turn["complete"]) for turn in turns] == [(alone["reply"], True)]
+    assert stored_turns(tmp_path, stream) == [(alone["reply"], "length", True)]
 
 
 def test_after_the_grace_streams_end_with_an_error_and_what_was_said_is_stored(model: Path, tmp_path: Path) -> None:
@@ -156,9 +167,7 @@ def test_ctrl_c_ends_at_once_and_in_order(model: Path, tmp_path: Path) -> None:
             name, body = stream.read_all()
             assert (name, body["error"]["code"]) == ("error", "draining")
         assert_ends(server, processes)
-    with serve(tmp_path, model=model) as server:
-        (turn,) = httpx.get(f"{server.url}/conversations/{stream.conversation_id}").json()["turns"]
-        assert (turn["reply"], turn["finish_reason"]) == (stream.text, "shutdown")
+    assert stored_turns(tmp_path, stream) == [(stream.text, "shutdown", False)]
 
 
 def test_when_the_master_is_killed_nothing_is_left(model: Path, tmp_path: Path) -> None:

@@ -80,6 +80,10 @@ def test_the_names_are_those_of_vllm_and_the_format_is_prometheus(http: httpx.Cl
     assert families["process_resident_memory_bytes"].samples[0].value > 1e7
     assert families["troika_engine_process_resident_memory_bytes"].samples[0].value > 1e7
 
+    live, ended = families["troika_training_jobs"].samples, families["troika_training_jobs_ended"].samples
+    assert {sample.labels["status"] for sample in live} == {"queued", "running"}
+    assert {sample.labels["status"] for sample in ended} == {"done", "failed", "cancelled", "interrupted"}
+
     openmetrics = http.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert openmetrics.headers["content-type"].startswith("application/openmetrics-text")
     assert "troika_generation_tokens" in {family.name for family in parse_openmetrics(openmetrics.text)}
@@ -128,6 +132,16 @@ def test_a_reply_is_counted_by_how_it_ended(http: httpx.Client, live_server: Liv
         reason: added("request_success_total", finished_reason=reason) for reason in ("stop", "length", "cancelled")
     }
     assert reasons == {"stop": 1, "length": 1, "cancelled": 1}
+
+
+def test_training_jobs_are_counted_by_their_status(http: httpx.Client, live_server: LiveServer) -> None:
+    job = {"dataset": "digits", "train_fraction": 0.05, "epochs": 100, "hidden_units": 2000}  # never ends by itself
+    with change(http) as added:
+        links = http.post("/train-demo", json=job).json()["links"]
+        live_server.wait_until(lambda: Samples(http)("training_jobs", status="running") == 1)
+        http.delete(links["self"])
+        live_server.wait_until(lambda: Samples(http)("training_jobs", status="running") == 0)
+    assert added("training_jobs_ended_total", status="cancelled") == 1
 
 
 def test_refusals_are_counted_by_their_code(http: httpx.Client) -> None:
