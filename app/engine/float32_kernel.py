@@ -84,7 +84,7 @@ def _tile(rows: int, ahead: int):  # type: ignore[no-untyped-def]
                         emit.fetch(emit.at(here, 1, ahead + 64 * j))
                     weights = [emit.load(emit.at(here, j, 64), FLOATS) for j in range(REGISTERS)]
                     for r in range(rows):
-                        factor = emit.spread(emit.at(emit.at(x, r, x_stride), k, 4), FLOATS)
+                        factor = emit.load_spread(emit.at(emit.at(x, r, x_stride), k, 4), FLOATS)
                         for j in range(REGISTERS):
                             total = emit.call("llvm.fma.v16f32", factor, weights[j], builder.load(sums[r, j]))
                             builder.store(total, sums[r, j])

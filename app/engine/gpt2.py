@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from app.engine.attention import attend_rows, attend_torch, attention_scale
+from app.engine import attention, attention_kernel
+from app.engine.attention import attend_torch, attention_scale
 from app.engine.checkpoint import GPT2Config
 from app.engine.cuda_graphs import DecodeGraphs
 from app.engine.kv_cache import KVCache
@@ -54,7 +55,9 @@ class GPT2:
         self._buckets = row_buckets(max_rows)
         self._sampled_buckets = row_buckets(slots)
         self._slots = slots
-        self.cache = KVCache(config, slots, device, cache_dtype(device, precision))
+        self.cache = KVCache(config, slots, device, cache_dtype(device, precision, config.head_dim))
+        fast = attention_kernel.is_supported(config.head_dim)
+        self._attend_rows = attention_kernel.attend_rows if fast else attention.attend_rows
         self.linears = LinearFactory(device, precision, self._buckets)
         self._embeddings = weights["wte.weight"].to(device)
         self._positions = weights["wpe.weight"].to(device)
@@ -153,12 +156,12 @@ class GPT2:
         scale: float,
     ) -> torch.Tensor:
         out = torch.empty(qkv.shape[0], self.config.n_embd, device=self.device)
-        keys, values = self.cache.keys[layer], self.cache.values[layer]
         slots, positions = place
         if isinstance(slots, torch.Tensor) and isinstance(positions, torch.Tensor):
-            attend_torch(qkv, keys, values, slots, positions, scale, out)
+            attend_torch(qkv, self.cache.keys[layer], self.cache.values[layer], slots, positions, scale, out)
         else:
-            attend_rows(qkv.numpy(), keys.numpy(), values.numpy(), slots, positions, np.float32(scale), out.numpy())
+            keys, values = self.cache.arrays[layer]
+            self._attend_rows(qkv.numpy(), keys, values, slots, positions, np.float32(scale), out.numpy())
         return out
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -171,9 +174,15 @@ class GPT2:
         return next(bucket for bucket in buckets if bucket >= n)
 
 
-def cache_dtype(device: torch.device, precision: str) -> torch.dtype:
-    """The CPU's attention kernel works on float32; on a GPU the cache follows the precision."""
-    return torch.bfloat16 if device.type == "cuda" and precision == "bfloat16" else torch.float32
+def cache_dtype(device: torch.device, precision: str, head_dim: int) -> torch.dtype:
+    """float32, or bfloat16 where the precision is narrow and the device's attention can read it.
+
+    MEASURED on two cores, attention of one layer of GPT-2 124M with 64 rows, at position 64 (300): float32 through
+    `attention` 1.8 ms (6.2), through `attention_kernel` 1.4 (5.1), bfloat16 1.0 (3.9).
+    """
+    narrow = precision == "bfloat16" if device.type == "cuda" else precision != "float32"
+    able = device.type == "cuda" or attention_kernel.is_supported(head_dim)
+    return torch.bfloat16 if narrow and able else torch.float32
 
 
 def activate(name: str, x: torch.Tensor) -> torch.Tensor:

@@ -56,14 +56,14 @@ def _tile(rows: int):  # type: ignore[no-untyped-def]
                 here = emit.at(weight, loop.index, 4 * BLOCK)
                 weights = [emit.load(emit.at(here, j, 64), INTS) for j in range(REGISTERS)]
                 for r in range(rows):
-                    inputs = emit.spread(emit.at(emit.at(x, r, x_stride), loop.index, 4), INTS)
+                    inputs = emit.load_spread(emit.at(emit.at(x, r, x_stride), loop.index, 4), INTS)
                     for j in range(REGISTERS):
                         total = builder.load(totals[r, j])
                         total = emit.call("llvm.x86.avx512.vpdpbusd.512", total, weights[j], inputs)
                         builder.store(total, totals[r, j])
             for r, j in places:
-                exact = builder.sub(builder.load(totals[r, j]), emit.spread(emit.at(sums, r, 4), INTS))
-                row_scale = emit.spread(emit.at(row_scales, r, 4), FLOATS)
+                exact = builder.sub(builder.load(totals[r, j]), emit.load_spread(emit.at(sums, r, 4), INTS))
+                row_scale = emit.load_spread(emit.at(row_scales, r, 4), FLOATS)
                 scale = builder.fmul(row_scale, emit.load(emit.at(scales, j, 64), FLOATS))
                 value = builder.fmul(builder.sitofp(exact, FLOATS), scale)
                 value = builder.fadd(value, emit.load(emit.at(biases, j, 64), FLOATS))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import mmap
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from app.engine.checkpoint import GPT2Config
 from app.engine.slots import SlotCopy
@@ -23,6 +25,10 @@ class KVCache:
         self.keys = [_zeros(shape, device, dtype) for _ in range(config.n_layer)]
         self.values = [_zeros(shape, device, dtype) for _ in range(config.n_layer)]
         self.padding_slot = slots
+        self.arrays: list[tuple[NDArray[Any], NDArray[Any]]] = []
+        """The same memory for the CPU's kernels; bfloat16, which numpy lacks, as its bits in uint16."""
+        if device.type == "cpu":
+            self.arrays = [(_array(k), _array(v)) for k, v in zip(self.keys, self.values, strict=True)]
 
     def copy(self, order: SlotCopy) -> None:
         """Copy the leading positions of one slot to another."""
@@ -33,6 +39,10 @@ class KVCache:
 def bytes_per_slot(config: GPT2Config, dtype: torch.dtype) -> int:
     """Memory that one full slot takes."""
     return 2 * config.n_layer * config.n_positions * config.n_embd * dtype.itemsize
+
+
+def _array(tensor: torch.Tensor) -> NDArray[Any]:
+    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> torch.Tensor:

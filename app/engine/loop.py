@@ -91,7 +91,7 @@ def build(config: EngineConfig) -> tuple[EngineLoop, Ready]:
     precision = choose_precision(config.precision, device)
     folder = Path(config.folder)
     model_config = GPT2Config.from_folder(folder)
-    slot_bytes = bytes_per_slot(model_config, cache_dtype(device, precision))
+    slot_bytes = bytes_per_slot(model_config, cache_dtype(device, precision, model_config.head_dim))
     slots = max(1, min(config.max_sequences, config.kv_cache_bytes // slot_bytes))
     max_rows = max(config.max_rows, slots + config.prefill_rows)
     model = GPT2(

@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from app.engine.attention import fast_exp
+from app.engine.attention import EXACT, fast_exp, ordered_sum
 from app.engine.messages import Token
 from app.engine.sequence import Sequence
 
@@ -198,13 +198,13 @@ def sample_rows(  # type: ignore[no-untyped-def]
             out_logprobs[r] = value - offset
 
 
-@njit(fastmath={"reassoc", "contract"}, cache=True)
+@njit(fastmath=EXACT, cache=True)
 def _log_sum_exp(row):  # type: ignore[no-untyped-def]
     top = np.max(row)
-    total = np.float32(0.0)
+    weights = np.empty(len(row), np.float32)
     for i in range(len(row)):
-        total += fast_exp(row[i] - top)
-    return top + np.log(total)
+        weights[i] = fast_exp(row[i] - top)
+    return np.float32(top + np.log(ordered_sum(weights)))
 
 
 @njit(cache=True)
@@ -225,7 +225,7 @@ def _top(row, offset, count, ids, logprobs):  # type: ignore[no-untyped-def]
         logprobs[place] -= offset
 
 
-@njit(fastmath={"reassoc", "contract"}, cache=True)
+@njit(fastmath=EXACT, cache=True)
 def _weights(row, inverse_temperature, gaps, weights):  # type: ignore[no-untyped-def]
     """gaps = how far below the best each token is, after temperature; weights = exp(-gaps), 0 where banned."""
     top = np.max(row)
@@ -258,7 +258,7 @@ def _draw(row, temperature, top_k, top_p, min_p, u):  # type: ignore[no-untyped-
     sums = np.empty(blocks, np.float64)
     total = 0.0
     for b in range(blocks):
-        sums[b] = _sum(weights[b * block : min((b + 1) * block, size)])
+        sums[b] = ordered_sum(weights[b * block : min((b + 1) * block, size)])
         total += sums[b]
     target = u * total
     passed = 0.0
@@ -275,14 +275,6 @@ def _draw(row, temperature, top_k, top_p, min_p, u):  # type: ignore[no-untyped-
         passed += sums[b]
     # Rounding can leave the target at the very end: the best token is always kept.
     return np.argmin(gaps)
-
-
-@njit(fastmath={"reassoc", "contract"}, cache=True)
-def _sum(values):  # type: ignore[no-untyped-def]
-    total = 0.0
-    for i in range(len(values)):
-        total += np.float64(values[i])
-    return total
 
 
 @njit(cache=True)

@@ -15,8 +15,8 @@ LANES, REGISTERS = 16, 4
 BLOCK = LANES * REGISTERS
 """Outputs that a tile computes side by side: four registers of 16 numbers."""
 
-INT32, INT64, FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
-INTS, FLOATS = ir.VectorType(INT32, LANES), ir.VectorType(FLOAT, LANES)
+INT16, INT32, INT64 = (ir.IntType(bits) for bits in (16, 32, 64))
+INTS, FLOATS = ir.VectorType(INT32, LANES), ir.VectorType(ir.FloatType(), LANES)
 
 
 def has(feature: str) -> bool:
@@ -43,11 +43,26 @@ class Emitter:
     def store(self, value: ir.Value, address: ir.Value) -> None:
         self.builder.store(value, self.builder.inttoptr(address, value.type.as_pointer())).align = 4
 
-    def spread(self, address: ir.Value, kind: ir.VectorType) -> ir.Value:
-        """The number at `address` in every lane."""
+    def spread(self, value: ir.Value, kind: ir.VectorType) -> ir.Value:
+        """One number in every lane."""
         empty = ir.Constant(kind, ir.Undefined)
-        first = self.builder.insert_element(empty, self.load(address, kind.element), ir.Constant(INT32, 0))
+        first = self.builder.insert_element(empty, value, ir.Constant(INT32, 0))
         return self.builder.shuffle_vector(first, empty, ir.Constant(INTS, [0] * LANES))
+
+    def load_spread(self, address: ir.Value, kind: ir.VectorType) -> ir.Value:
+        """The number at `address` in every lane."""
+        return self.spread(self.load(address, kind.element), kind)
+
+    def sum(self, vector: ir.Value) -> ir.Value:
+        """The sum of the lanes: halves are added to each other until one number is left."""
+        empty = ir.Constant(FLOATS, ir.Undefined)
+        width = LANES
+        while width > 1:
+            width //= 2
+            order = [lane + width if lane < width else lane for lane in range(LANES)]
+            half = self.builder.shuffle_vector(vector, empty, ir.Constant(INTS, order))
+            vector = self.builder.fadd(vector, half)
+        return self.builder.extract_element(vector, ir.Constant(INT32, 0))
 
     def fetch(self, address: ir.Value) -> None:
         """Ask for the cache line at `address` before it is needed."""

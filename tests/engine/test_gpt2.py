@@ -1,18 +1,22 @@
 """The forward pass against transformers' own, on random models."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from app.engine.attention import attend_rows, attend_torch, attention_scale
+from app.engine import attention, attention_kernel
+from app.engine.attention import attend_torch, attention_scale
 from app.engine.checkpoint import ACTIVATIONS
 from app.engine.gpt2 import GPT2
 from app.engine.loop import EngineLoop
 from app.engine.messages import SamplingParams, Submit
+from app.engine.simd import has
 from tests.engine.support import VOCABULARY, build_loop, drive, reference, save_model
+
+needs_fma = pytest.mark.skipif(not has("fma"), reason="this processor has no fused multiply-add")
 
 CLOSE = 1e-4
 """Largest difference to transformers' float32 logits."""
@@ -206,29 +210,56 @@ def test_narrow_precisions_keep_the_offset_of_the_logits(precision: str, tmp_pat
     assert logits.mean() == pytest.approx(expected.mean(), rel=0.05)
 
 
-def test_both_attention_kernels_agree() -> None:
+@pytest.mark.parametrize(
+    ("kernel", "dim", "dtype", "close"),
+    [
+        pytest.param(attention.attend_rows, 16, torch.float32, 1e-5, id="any size of head"),
+        pytest.param(attention_kernel.attend_rows, 64, torch.float32, 1e-5, id="heads of 64", marks=needs_fma),
+        pytest.param(attention_kernel.attend_rows, 64, torch.bfloat16, 1e-5, id="narrow cache", marks=needs_fma),
+    ],
+)
+def test_attention_kernels_agree(kernel: Callable[..., None], dim: int, dtype: torch.dtype, close: float) -> None:
     """`attend_torch` is what CUDA runs; here it runs on the CPU, beside the CPU's own."""
     generator = torch.Generator().manual_seed(0)
-    slots_count, heads, span, dim = 4, 3, 40, 16
+    slots_count, heads, span = 4, 3, 40
     shape = (slots_count + 1, heads, span, dim)
-    keys, values = torch.randn(shape, generator=generator), torch.randn(shape, generator=generator)
-    other_keys, other_values = keys.clone(), values.clone()
+    keys, values = (torch.randn(shape, generator=generator).to(dtype) for _ in range(2))
+    other_keys, other_values = keys.float(), values.float()
     # A chunk of slot 2, one decoding row of slot 0 at the last position, one row at position 0, two of padding.
     slots = torch.tensor([2, 2, 2, 2, 0, 3, 4, 4])
     positions = torch.tensor([5, 6, 7, 8, span - 1, 0, 0, 0])
     qkv = torch.randn(len(slots), 3 * heads * dim, generator=generator)
+    if dtype == torch.bfloat16:  # so that the reference, which keeps what it is given, keeps the same
+        qkv = qkv.to(dtype).float()
     qkv[-1] = qkv[-2]
     scale = attention_scale(dim, 1, scale_weights=True, by_inverse_layer=True)
     out, other_out = torch.empty(len(slots), heads * dim), torch.empty(len(slots), heads * dim)
 
-    attend_rows(
-        qkv.numpy(), keys.numpy(), values.numpy(), slots.numpy(), positions.numpy(), np.float32(scale), out.numpy()
+    bits = [part.view(torch.uint16) if dtype == torch.bfloat16 else part for part in (keys, values)]
+    kernel(
+        qkv.numpy(), bits[0].numpy(), bits[1].numpy(), slots.numpy(), positions.numpy(), np.float32(scale), out.numpy()
     )
     attend_torch(qkv, other_keys, other_values, slots, positions, scale, other_out)
 
-    assert torch.equal(keys, other_keys)
-    assert torch.equal(values, other_values)
-    assert torch.allclose(out, other_out, atol=1e-5)
+    assert torch.equal(keys.float(), other_keys)
+    assert torch.equal(values.float(), other_values)
+    assert torch.allclose(out, other_out, atol=close)
+
+
+@needs_fma
+def test_narrow_cache_rounds_to_the_nearest() -> None:
+    qkv = torch.randn(1, 3 * 64, generator=torch.Generator().manual_seed(0))
+    qkv[0, 64:66] = torch.tensor([1 + 2**-8, 1 + 3 * 2**-8])  # halfway between two: to the even one
+    keys, values = (torch.zeros(1, 1, 1, 64, dtype=torch.bfloat16) for _ in range(2))
+    nowhere = np.zeros(1, np.int64)
+
+    attention_kernel.attend_rows(
+        qkv.numpy(), keys.view(torch.uint16).numpy(), values.view(torch.uint16).numpy(), nowhere, nowhere,
+        np.float32(1), np.empty((1, 64), np.float32),
+    )  # fmt: skip
+
+    assert torch.equal(keys.flatten(), qkv[0, 64:128].bfloat16())
+    assert torch.equal(values.flatten(), qkv[0, 128:].bfloat16())
 
 
 def test_attend_torch_gives_the_same_in_pieces() -> None:
@@ -245,7 +276,7 @@ def test_attend_torch_gives_the_same_in_pieces() -> None:
 
     attend_torch(qkv, keys, values, torch.zeros(rows, dtype=torch.int64), positions, 0.1, out)
 
-    attend_rows(
+    attention.attend_rows(
         qkv.numpy(), keys.numpy(), values.numpy(), np.zeros(rows, np.int64), positions.numpy(), np.float32(0.1),
         other_out.numpy(),
     )  # fmt: skip

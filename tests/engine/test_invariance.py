@@ -23,10 +23,13 @@ PRECISIONS = ("float32", "bfloat16", "int8")
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The feed-forward layers are as wide as GPT-2's, whose kernels are not invariant by themselves."""
+    """The feed-forward layers are as wide as GPT-2's, whose kernels are not invariant by themselves, and so are the
+    heads, which have attention of their own.
+    """
     return save_model(
         tmp_path_factory.mktemp("wide"),
         n_embd=128,
+        n_head=2,
         n_inner=3072,
         n_positions=192,
         vocab_size=VOCABULARY,
