@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.server import LiveServer, serve
-from tests.web.support import Line, Visit, find_browser
+from tests.web.support import NO_STALL_S, Line, Visit, find_browser
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     folder = tmp_path_factory.mktemp("web")
-    with serve(folder, model="starter") as server:
+    with serve(folder, model="starter", stall_timeout_s=NO_STALL_S) as server:
         yield server
 
 

@@ -22,6 +22,9 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 PHONE = {"viewport": {"width": 375, "height": 700}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 
+NO_STALL_S = 600
+"""For a service whose engine the tests pause: it must not be taken for one that is stuck."""
+
 expect.set_options(timeout=30_000)
 
 

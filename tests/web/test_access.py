@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.server import LiveServer, serve
 from tests.web.conftest import Visitor
-from tests.web.support import paused_engine
+from tests.web.support import NO_STALL_S, paused_engine
 
 KEY = "troika-a-key-for-the-tests"
 
@@ -22,7 +22,8 @@ def small_server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> 
     """Just started, for one reply at a time and one client."""
     folder = tmp_path_factory.mktemp("small")
     keys = f"tester:{hashlib.sha256(KEY.encode()).hexdigest()}"
-    with serve(folder, wait=False, model="starter", max_sequences=1, max_waiting=1, api_keys=keys) as server:
+    small = {"max_sequences": 1, "max_waiting": 1, "api_keys": keys, "stall_timeout_s": NO_STALL_S}
+    with serve(folder, wait=False, model="starter", **small) as server:
         server.wait_until(lambda: is_up(server))
         yield server
 

@@ -145,6 +145,33 @@ def test_retry_replaces_the_last_reply_with_the_same_or_a_new_seed(visit: Visito
     assert replies(page) == again
 
 
+def test_the_last_message_can_be_written_anew(visit: Visitor) -> None:
+    visitor = visit()
+    visitor.allowed = ("ERR_INTERNET_DISCONNECTED",)
+    page = visitor.open()
+    say_and_wait(page, "My name is Lin.")
+    say_and_wait(page, "What is my nam?")
+    last = page.locator(".turn").last
+    message = page.get_by_role("textbox", name="Message", exact=True)
+    last.get_by_role("button", name="Edit").click()
+    expect(message).to_have_value("What is my nam?")
+    page.get_by_role("button", name="Cancel").click()
+    expect(message).to_have_value("")
+    reply = replies(page)[1]
+    last.get_by_role("button", name="Edit").click()
+    visitor.context.set_offline(True)
+    say(page, "What is my name?")
+    expect(page.get_by_role("alert")).to_contain_text("can't be reached")
+    assert page.locator(".said").all_inner_texts() == ["My name is Lin.", "What is my nam?"]
+    assert replies(page)[1] == reply
+    visitor.context.set_offline(False)
+    page.get_by_role("alert").get_by_role("button", name="Try again").click()
+    expect(last.locator(".said")).to_have_text("What is my name?")
+    expect(last.locator(".meta")).to_contain_text("seed")
+    page.reload()
+    expect(page.locator(".said")).to_have_text(["My name is Lin.", "What is my name?"])
+
+
 def test_settings_are_sent_and_kept(visit: Visitor) -> None:
     page = visit().open()
     page.get_by_role("button", name="Settings").click()

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Response, expect
 
+from app.engine.client import STATES
 from tests.server import LiveServer
 from tests.web.conftest import Visitor
 from tests.web.support import PHONE, assert_no_serious_fault
@@ -49,6 +50,10 @@ def test_every_text_is_used_and_every_one_used_is_there() -> None:
     )
     assert len(named) > 40
     assert not {name for name in named if not name.endswith(".")} - known  # "set." ~ name: see families
+
+
+def test_every_state_of_the_engine_has_its_words() -> None:
+    assert {f"state.{state}" for state in STATES} <= set(words())
 
 
 def test_no_markup_is_ever_made_from_text() -> None:

@@ -2,7 +2,7 @@
 
 import { copy, curl } from "./clipboard.js";
 import * as composer from "./composer.js";
-import { $, h, say } from "./dom.js";
+import { $, h, say as tell } from "./dom.js";
 import { errorCard } from "./errors.js";
 import { sidePanel } from "./frame.js";
 import * as history from "./history.js";
@@ -17,6 +17,7 @@ const SETTINGS = ["temperature", "top_p", "top_k", "repetition_penalty", "max_ne
 
 const live = new Map(); // conversations whose reply is being written, also while another one is shown
 let conversation = new talk.Conversation();
+let edited = null; // the last turn, while its message is written anew
 
 const panels = {
   history: sidePanel($("history"), $("open-history"), { openWhenWide: true }),
@@ -55,6 +56,7 @@ function notOpened(id, error) {
 }
 
 function present(shown) {
+  if (shown !== conversation) edit(null);
   conversation = shown;
   history.setCurrent(shown.id);
   $("turns").replaceChildren(...shown.turns.map((turn) => turn.element));
@@ -127,7 +129,7 @@ function ended(mine, view, { error, lostId }) {
     view.fail(card(error, view));
     view.trouble.querySelector("input")?.focus(); // an API key is asked for
     lookNow();
-  } else say(view.text);
+  } else tell(view.text);
   if (conversation !== mine) return;
   composer.showRunning(false);
   showAddress();
@@ -153,7 +155,32 @@ function card(error, view) {
     more.push(h("button", { type: "button", onclick: startNew }, h("span", { t: "history.new" })));
     return errorCard(error, { more });
   }
-  return errorCard(error, { again: () => send(view.input, view, view.body.seed ?? null), more });
+  const { input, seed = null } = view.body;
+  const again = () => {
+    view.say(input); // where an edit failed, the message is the old one meanwhile
+    send(input, view, seed);
+  };
+  return errorCard(error, { again, more });
+}
+
+/** Write the message of the last turn anew, or (null) leave that. */
+function edit(view) {
+  if (edited && !view) composer.write("");
+  edited = view;
+  $("editing").hidden = !view;
+  if (view) composer.write(view.input);
+}
+
+/** Send what was written: a new message, or another one in place of the last. */
+function say(input) {
+  const view = edited;
+  if (!view) return send(input);
+  const before = view.input;
+  view.say(input);
+  const isSent = send(input, view, null);
+  if (isSent) edit(null);
+  else view.say(before);
+  return isSent;
 }
 
 /** Each turn can be copied, the last one tried again too. */
@@ -170,6 +197,7 @@ function offerActions() {
     if (isLast && !view.hasFailed) {
       actions.push(["retry", "turn.retry", () => send(view.input, view, null)]);
       if (view.seed !== undefined) actions.push(["same", "turn.same", () => send(view.input, view, view.seed)]);
+      if (view.isStored) actions.push(["edit", "turn.edit", () => edit(view)]);
     }
     const body = isLast && conversation.lastRequest(view);
     if (body) actions.push(["terminal", "turn.curl", (button) => copy(curl("chat", body), button)]);
@@ -192,7 +220,8 @@ function look(isOn) {
 
 // -- start ---------------------------------------------------------------------------------------------------
 
-composer.start({ send, stop: () => conversation.running?.abort() });
+composer.start({ send: say, stop: () => (edited ? edit(null) : conversation.running?.abort()) });
+$("edit-no").addEventListener("click", () => edit(null));
 history.start((id) => id === conversation.id && startNew());
 $("new").addEventListener("click", startNew);
 $("look").addEventListener("click", () => look(!isLooking()));

@@ -79,6 +79,7 @@ export class Conversation {
       onBegin();
       await receive(view, response, onPiece);
       view.isStored = true;
+      view.said = view.input;
       if (fields.system !== undefined) this.system = fields.system;
       return {};
     } catch (error) {
@@ -112,7 +113,8 @@ export class Conversation {
     const stored = isRefused || !this.id ? [] : await this._stored();
     const last = stored?.at(-1);
     const count = this.turns.filter((turn) => turn.isStored).length;
-    if (last && (wasStored ? last.reply !== kept.content.text : stored.length > count)) {
+    const isNew = wasStored ? last?.reply !== kept.content.text || last?.input !== kept.input : stored?.length > count;
+    if (last && isNew) {
       view.showStored(last);
     } else if (wasStored) {
       view.restore(kept);

@@ -9,6 +9,8 @@ const BY_CODE = {
   too_many_at_once: "error.at_once",
   not_ready: "error.not_ready",
   engine_unavailable: "error.not_ready",
+  draining: "error.draining",
+  overloaded: "error.full",
   timeout: "error.timeout",
   database_unavailable: "error.database",
   context_length_exceeded: "error.too_long",

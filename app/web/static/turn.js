@@ -7,6 +7,7 @@ import { TokenText } from "./tokens.js";
 export class TurnView {
   constructor(input) {
     this.input = input;
+    this.said = input; // what the service was last known to have been told
     this.isStored = false; // whether the service has it
     this.isUncertain = false; // whether that could not be found out
     this.body = null; // the request that it was last sent with
@@ -27,6 +28,12 @@ export class TurnView {
       this.actions,
     );
     this.reset();
+  }
+
+  /** Another message in place of the one that was said. */
+  say(input) {
+    this.input = input;
+    this.element.querySelector(".said").textContent = input;
   }
 
   get reply() {
@@ -65,11 +72,12 @@ export class TurnView {
 
   /** What is shown now, to `restore` it when another reply comes to nothing. */
   keep() {
-    return { content: this.content, facts: this.facts };
+    return { input: this.said, content: this.content, facts: this.facts };
   }
 
-  restore({ content, facts }) {
+  restore({ input, content, facts }) {
     this.reset();
+    this.say(input);
     this.reply.replaceWith(content.element);
     this.content = content;
     this.end(facts ?? {});
@@ -79,6 +87,8 @@ export class TurnView {
   /** Show a turn as the service has stored it; what is shown already stays, with its tokens. */
   showStored(turn) {
     if (!turn.reply.startsWith(this.text) || !this.text) this.reset();
+    this.say(turn.input);
+    this.said = turn.input;
     this.content.add(turn.reply.slice(this.text.length));
     this.end(turn);
     this.isStored = true;
