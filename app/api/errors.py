@@ -42,8 +42,9 @@ from app.engine.client import (
     UnknownTokenError,
 )
 from app.incoming import Fault
+from app.jobs.book import TooManyListenersError
 from app.jobs.records import JobError, JobNotFoundError
-from app.jobs.runner import NotTrainedError, QueueFullError, TooManyListenersError
+from app.jobs.runner import NotTrainedError, QueueFullError
 from app.jobs.weights import WeightsGoneError
 from app.storage.database import DatabaseUnavailableError
 

@@ -23,6 +23,8 @@ from app.api.training_schemas import (
     StartQuery,
     job_out,
 )
+from app.jobs.book import JobBook
+from app.jobs.events import final_id
 from app.jobs.records import JobRecord
 from app.jobs.runner import TrainingJobs
 from app.training.images import ImageError, normalize, read_array, read_image
@@ -68,11 +70,11 @@ def start(options: TrainingOptions, query: StartQuery) -> Any:
     if not query.wait:
         record = jobs().submit(options, owner)
         return _job(record, 202)
-    with jobs().listening():
+    with jobs().book.listening():
         record = jobs().submit(options, owner)
         is_gone = ClientGone()
         while record.is_live and not is_gone():
-            record = jobs().wait(record.id, owner, WAIT_S)
+            record = jobs().book.wait(record.id, owner, WAIT_S)
     return _job(record, 200)
 
 
@@ -81,7 +83,7 @@ def start(options: TrainingOptions, query: StartQuery) -> Any:
 @blueprint.output(JobPage)
 @blueprint.doc(summary="List training jobs", responses={404: "There is no job `before`", 503: "Try later"})
 def list_jobs(query: ListQuery) -> JobPage:
-    found = jobs().page(conversation_owner(), query.limit + 1, query.before)
+    found = jobs().book.page(conversation_owner(), query.limit + 1, query.before)
     page = [job_out(record) for record in found[: query.limit]]
     more = len(found) > query.limit
     following = f"{request.path}?limit={query.limit}&before={page[-1].id}" if more else None
@@ -92,7 +94,7 @@ def list_jobs(query: ListQuery) -> JobPage:
 @blueprint.output(Job)
 @blueprint.doc(summary="Read a training job", responses={404: "There is none", 503: "Try later"})
 def read(job_id: str) -> Job:
-    return job_out(jobs().get(job_id, conversation_owner()))
+    return job_out(jobs().book.get(job_id, conversation_owner()))
 
 
 @blueprint.delete("/<job_id>")
@@ -110,7 +112,7 @@ def read(job_id: str) -> Job:
 )
 def cancel(job_id: str) -> Any:
     owner = conversation_owner()
-    if not jobs().get(job_id, owner).is_live:
+    if not jobs().book.get(job_id, owner).is_live:
         jobs().delete(job_id, owner)
         return Response(status=204)
     record = jobs().cancel(job_id, owner)
@@ -141,12 +143,12 @@ def _job(record: JobRecord, status: int) -> Any:
 def events(job_id: str) -> Response:
     owner = conversation_owner()
     last = _last_event_id()
-    record = jobs().get(job_id, owner)
-    if jobs().has_nothing_after(record, last):
+    record = jobs().book.get(job_id, owner)
+    if not record.is_live and last >= final_id(record):
         return Response(status=204)
-    listening = jobs().listening()
+    listening = jobs().book.listening()
     listening.__enter__()
-    response = sse.response(stream_with_context(_events(jobs(), job_id, owner, last, current_record())))
+    response = sse.response(stream_with_context(_events(jobs().book, job_id, owner, last, current_record())))
     response.call_on_close(lambda: listening.__exit__(None, None, None))  # also if the client leaves at once
     return response
 
@@ -158,10 +160,10 @@ def _last_event_id() -> int:
     return int(given)
 
 
-def _events(service: TrainingJobs, job_id: str, owner: str, last: int, record: RequestRecord) -> Iterator[str]:
+def _events(book: JobBook, job_id: str, owner: str, last: int, record: RequestRecord) -> Iterator[str]:
     try:
         yield sse.HEARTBEAT  # the client is to see at once that it is connected, also while the job waits
-        for each in service.follow(job_id, owner, last, HEARTBEAT_S):
+        for each in book.follow(job_id, owner, last, HEARTBEAT_S):
             if each is None:
                 yield sse.HEARTBEAT
                 continue
@@ -231,7 +233,7 @@ PICTURES: Any = {"description": "The picture", "content": {"image/png": PICTURE,
 def plot(job_id: str, image_format: Literal["png", "svg"]) -> Response:
     from app.training import plots  # matplotlib takes a second and much memory: only for whoever asks for a plot
 
-    record = jobs().get(job_id, conversation_owner())
+    record = jobs().book.get(job_id, conversation_owner())
     matrix = record.result["confusion_matrix"] if record.result else None
     return _picture(plots.plot_run(record.history, matrix, title=_title(record), format=image_format), image_format)
 
@@ -245,7 +247,7 @@ def compare(image_format: Literal["png", "svg"], query: ComparisonQuery) -> Resp
     ids = list(dict.fromkeys(name.strip() for name in query.ids.split(",")))
     if len(ids) > MAX_COMPARED:
         raise field_error("ids", f"it names {len(ids)} jobs; at most {MAX_COMPARED} are compared")
-    records = [jobs().get(job_id, conversation_owner()) for job_id in ids]
+    records = [jobs().book.get(job_id, conversation_owner()) for job_id in ids]
     runs = {f"{number} · {_title(record)}": record.history for number, record in enumerate(records, 1)}
     return _picture(plots.plot_comparison(runs, format=image_format), image_format)
 

@@ -1,4 +1,4 @@
-"""Runs training jobs: takes them into a short queue, runs one at a time in a process of its own, keeps their records.
+"""Runs training jobs: takes them into a short queue, runs one at a time in a process of its own, ends them.
 
 One thread runs the jobs; another one writes what they have come to into the database, renews leases, looks for
 cancellations that came by way of other processes, and removes weights that are too old or too many.
@@ -12,12 +12,10 @@ import secrets
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.jobs.events import JobEvent, Step, events_after, final_id
+from app.jobs.book import JobBook
 from app.jobs.live import LiveJob
 from app.jobs.records import INTERRUPTED, LEASE_S, JobError, JobRecord, JobRecords, Status
 from app.jobs.weights import KeptWeights
@@ -32,7 +30,6 @@ SAVE_S = 1.0  # between two writes of a running job's progress
 UNWANTED_S = 0.4  # between two looks for cancellations from elsewhere
 RENEWAL_S = LEASE_S / 4
 PURGE_S = 3600.0
-POLL_S = 0.5  # how often a listener looks at a job of another process
 CANCEL_S = 3.0  # how long a cancellation is waited for
 STOP_S = 2.0  # how long `close` waits for the processes' ends
 
@@ -43,10 +40,6 @@ class QueueFullError(Exception):
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
-
-
-class TooManyListenersError(Exception):
-    """As many requests follow jobs as may."""
 
 
 class NotTrainedError(Exception):
@@ -63,17 +56,16 @@ class JobLimits:
 
 
 class TrainingJobs:
-    """The jobs of this process, and the records of all. `close` it in the end."""
+    """Begins and ends jobs; its `book` tells of them. `close` it in the end."""
 
     def __init__(self, records: JobRecords, weights: KeptWeights, limits: JobLimits) -> None:
+        self.book = JobBook(records, limits.max_listeners)
         self._records = records
         self._weights = weights
         self._limits = limits
         self._changed = threading.Condition()
         self._queue: deque[LiveJob] = deque()
-        self._jobs: dict[str, LiveJob] = {}  # those that wait or run, or whose end is not in the database yet
         self._ended: Counter[Status] = Counter()
-        self._listeners = threading.BoundedSemaphore(limits.max_listeners)
         self._closing = threading.Event()
         self._threads = [
             threading.Thread(target=target, name=name, daemon=True)
@@ -85,7 +77,7 @@ class TrainingJobs:
     def counts(self) -> Counter[Status]:
         """How many jobs of this process are in each status; of those that ended, since its start."""
         with self._changed:
-            return self._ended + Counter(job.record.status for job in self._jobs.values() if job.record.is_live)
+            return self._ended + Counter(job.record.status for job in self.book.mine().values() if job.record.is_live)
 
     # -- what a client can do --------------------------------------------------------------------------------
 
@@ -100,102 +92,44 @@ class TrainingJobs:
         job = LiveJob(record)
         with self._changed:
             self._check_place()
-            self._jobs[record.id] = job  # its place is taken before the database is asked, which takes time
+            self.book.enter(job)  # its place is taken before the database is asked, which takes time
         try:
             self._records.add(record)
         except BaseException:
-            self._forget(job)
+            self.book.forget(job)
             raise
         with self._changed:
             self._queue.append(job)
             self._changed.notify_all()
         return record
 
-    def get(self, job_id: str, owner: str) -> JobRecord:
-        """The job as it is now. Raises `JobNotFoundError` or `DatabaseError`."""
-        job = self._mine(job_id, owner)
-        return job.record if job else self._records.get(job_id, owner)
-
-    def page(self, owner: str, limit: int, before: str | None) -> list[JobRecord]:
-        """The newest jobs of an owner, as `JobRecords.page`."""
-        with self._changed:
-            mine = dict(self._jobs)  # before the database is asked: a job that ends meanwhile is seen here or there
-        found = self._records.page(owner, limit, before)
-        return [mine[record.id].record.with_scores_alone() if record.id in mine else record for record in found]
-
     def cancel(self, job_id: str, owner: str) -> JobRecord:
         """Cancel a job that waits or runs; returns it as it then is, most likely ended.
 
         Raises `JobNotFoundError` or `DatabaseError`.
         """
-        job = self._mine(job_id, owner)
+        job = self.book.find_mine(job_id, owner)
         if job is None:
             self._records.request_cancel(job_id, owner)
         else:
             self._cancel(job)
-        return self.wait(job_id, owner, CANCEL_S)
+        return self.book.wait(job_id, owner, CANCEL_S)
 
     def delete(self, job_id: str, owner: str) -> None:
         """Delete a job that has ended, and its weights. Raises `JobNotFoundError` or `DatabaseError`."""
-        job = self._mine(job_id, owner)
+        job = self.book.find_mine(job_id, owner)
         if job:
-            self._save(job)
+            self.book.save(job)
         self._records.get(job_id, owner)
         self._records.delete(job_id, owner)
         self._weights.remove(job_id)
-
-    def wait(self, job_id: str, owner: str, timeout_s: float) -> JobRecord:
-        """The job when it has ended, or as it is after `timeout_s`. Raises `JobNotFoundError` or `DatabaseError`."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            record, _, version = self._look(job_id, owner)
-            left_s = deadline - time.monotonic()
-            if not record.is_live or left_s <= 0:
-                return record
-            self._wait_for_news(job_id, version, min(POLL_S, left_s))
-
-    def follow(
-        self, job_id: str, owner: str, last: int, heartbeat_s: float
-    ) -> Iterator[tuple[JobEvent, JobRecord] | None]:
-        """The events of a job after the one numbered `last`, as they come, each with the record of that moment.
-
-        None after `heartbeat_s` without any. Raises `JobNotFoundError` or `DatabaseError`.
-        """
-        quiet_since = time.monotonic()
-        while not self._closing.is_set() or self._mine(job_id, owner):
-            record, recent, version = self._look(job_id, owner)
-            for event in events_after(record, recent, last):
-                quiet_since, last = time.monotonic(), event.id
-                yield event, record
-                if event.is_final:
-                    return
-            self._wait_for_news(job_id, version, POLL_S)
-            if time.monotonic() - quiet_since >= heartbeat_s:
-                quiet_since = time.monotonic()
-                yield None
-
-    def has_nothing_after(self, record: JobRecord, last: int) -> bool:
-        """Whether who has seen the event numbered `last` has seen the job's end."""
-        return not record.is_live and last >= final_id(record)
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Hold one of the places for requests that follow jobs. Raises `TooManyListenersError`."""
-        if not self._listeners.acquire(blocking=False):
-            raise TooManyListenersError(
-                f"{self._limits.max_listeners} requests already follow training runs, the most there may be."
-            )
-        try:
-            yield
-        finally:
-            self._listeners.release()
 
     def predictor(self, job_id: str, owner: str) -> Predictor:
         """The trained classifier of a job.
 
         Raises `JobNotFoundError`, `NotTrainedError`, `WeightsGoneError`, `WeightsError` or `DatabaseError`.
         """
-        record = self.get(job_id, owner)
+        record = self.book.get(job_id, owner)
         if record.status != "done":
             raise NotTrainedError(f"The training job {job_id} has no classifier: its status is {record.status}.")
         return self._weights.load(job_id)
@@ -205,10 +139,10 @@ class TrainingJobs:
         if self._closing.is_set():
             return
         self._closing.set()
+        self.book.close()
         with self._changed:
-            jobs = list(self._jobs.values())
             self._changed.notify_all()
-        for job in jobs:
+        for job in self.book.mine().values():
             self._cancel(job)
         for thread in self._threads:
             thread.join(STOP_S)
@@ -216,7 +150,7 @@ class TrainingJobs:
     # -- the queue -------------------------------------------------------------------------------------------
 
     def _check_place(self) -> None:
-        live = [job.record for job in self._jobs.values() if job.record.is_live]
+        live = [job.record for job in self.book.mine().values() if job.record.is_live]
         if len(live) > self._limits.max_waiting:
             left_s = [record.step["eta_s"] for record in live if record.step]
             raise QueueFullError(
@@ -234,30 +168,6 @@ class TrainingJobs:
         else:
             job.cancel()
 
-    def _mine(self, job_id: str, owner: str) -> LiveJob | None:
-        with self._changed:
-            job = self._jobs.get(job_id)
-        return job if job and job.record.owner == owner else None
-
-    def _forget(self, job: LiveJob) -> None:
-        with self._changed:
-            self._jobs.pop(job.record.id, None)
-
-    def _look(self, job_id: str, owner: str) -> tuple[JobRecord, list[Step], int]:
-        job = self._mine(job_id, owner)
-        if job:
-            return job.look()
-        record = self._records.get(job_id, owner)
-        return record, [record.step] if record.step and record.is_live else [], 0
-
-    def _wait_for_news(self, job_id: str, version: int, timeout_s: float) -> None:
-        with self._changed:
-            job = self._jobs.get(job_id)
-        if job:
-            job.wait(version, timeout_s)
-        else:
-            self._closing.wait(timeout_s)
-
     # -- running ---------------------------------------------------------------------------------------------
 
     def _run_jobs(self) -> None:
@@ -271,7 +181,9 @@ class TrainingJobs:
                 self._run(job)
             except Exception:
                 log.exception("training job %s failed", job.record.id)
-                self._end(job, status="failed", error=JobError("internal", "Something went wrong; the log says what."))
+                if job.record.is_live:
+                    error = JobError("internal", "Something went wrong; the log says what.")
+                    self._end(job, status="failed", error=error)
 
     def _run(self, job: LiveJob) -> None:
         """Run a job to its end, whatever that is."""
@@ -320,24 +232,11 @@ class TrainingJobs:
         else:
             self._weights.remove(job.record.id)
         try:
-            self._save(job)
+            self.book.save(job)
         except DatabaseError as error:
             log.warning("the end of training job %s is not stored yet: %s", job.record.id, error)
 
     # -- housekeeping ----------------------------------------------------------------------------------------
-
-    def _save(self, job: LiveJob) -> None:
-        """Bring the database up to date with a job. Raises `DatabaseError`."""
-        with job.saving:
-            record, _, version = job.look()
-            if not self._records.save(record):
-                # Deleted, or taken for interrupted while this process was suspended: nobody waits for it any more.
-                job.cancel()
-                self._forget(job)
-                return
-            job.saved_version, job.saved_at = version, time.monotonic()
-        if not record.is_live:
-            self._forget(job)
 
     def _keep_house(self) -> None:
         """Save progress, renew leases, heed cancellations from elsewhere, and purge, until `close`."""
@@ -345,14 +244,13 @@ class TrainingJobs:
         while not self._closing.wait(UNWANTED_S):
             now = time.monotonic()
             try:
-                with self._changed:
-                    jobs = list(self._jobs.values())
+                jobs = list(self.book.mine().values())
                 self._heed_cancellations(jobs)
                 if now - last_save >= SAVE_S:
                     last_save = now
                     for job in jobs:
                         if job.saved_version != job.version or now - job.saved_at >= RENEWAL_S:
-                            self._save(job)
+                            self.book.save(job)
                 if now - last_purge >= PURGE_S:
                     last_purge = now
                     self._records.interrupt_lost()
