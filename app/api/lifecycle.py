@@ -57,6 +57,9 @@ class Lifecycle:
         with self._changed:
             self._draining = True
             log.info("shutting down: %d requests get %g s to finish", self._running, grace_s)
+        # A training run is no reply that would be over in a moment, and those who follow it would use up the grace.
+        self._jobs.close()
+        with self._changed:
             self._changed.wait_for(lambda: not self._running, grace_s)
 
     def close(self) -> None:

@@ -74,9 +74,12 @@ class LiveJob:
             self._news.notify_all()
 
     def look(self) -> tuple[JobRecord, list[Step], int]:
-        """The record, the recent batches, and the version of both, for `wait`."""
+        """The record, the recent batches, and the version of both, for `wait`.
+
+        A job that has ended tells of no batches, here as from the database: what is heard of it is always the same.
+        """
         with self._news:
-            return self.record, list(self.recent), self.version
+            return self.record, list(self.recent) if self.record.is_live else [], self.version
 
     def wait(self, version: int, timeout_s: float) -> bool:
         """Wait for something newer than `version`; False if there was nothing."""

@@ -209,7 +209,7 @@ def test_jobs_are_listed_newest_first_in_pages(http: httpx.Client, done: Job) ->
 
 
 def test_events_tell_a_run_from_its_start_to_its_end(http: httpx.Client) -> None:
-    job = start(http, **QUICK | {"train_fraction": 0.2, "epochs": 3})
+    job = start(http, **QUICK | {"train_fraction": 0.2, "epochs": 3, "hidden_units": 512})
     told = events(http, job)
     names = [name for _, name, _ in told]
     numbers = [number for number, _, _ in told]
