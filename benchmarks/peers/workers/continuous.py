@@ -10,7 +10,7 @@ from transformers.generation.configuration_utils import ContinuousBatchingConfig
 
 from benchmarks.peers.worker import Generated, Prompts, System
 
-PAGE, POSITIONS, SEQUENCES = 256, 1024, 64
+PAGE, PAGES, SEQUENCES = 256, 3, 64  # its KV cache is allocated at once: three pages hold 700 + 64 tokens
 
 
 class Continuous:
@@ -23,10 +23,10 @@ class Continuous:
             folder, dtype=getattr(torch, precision), attn_implementation="sdpa"
         ).eval()
         self._manager = model.init_continuous_batching(
-            transformers.GenerationConfig(max_new_tokens=POSITIONS, do_sample=False, eos_token_id=-1),
+            transformers.GenerationConfig(max_new_tokens=PAGE, do_sample=False, eos_token_id=-1),
             ContinuousBatchingConfig(
                 page_size=PAGE,
-                num_blocks=SEQUENCES * POSITIONS // PAGE,
+                num_blocks=SEQUENCES * PAGES,
                 max_batch_tokens=512,
                 max_requests_per_batch=SEQUENCES,
                 allow_block_sharing=False,
