@@ -229,7 +229,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # so that no worker is left behind, held still
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit("ended"))  # so that no worker is left behind, held still
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])  # all children inherit it
     loads = workloads(arguments.batches, arguments.prompts, arguments.new)
     run = Run(random_gpt2().resolve(), chosen(arguments.only, arguments.skip), loads, arguments.cores)

@@ -44,6 +44,9 @@ class Worker:
                 text=True,
                 cwd=ROOT,
                 env=os.environ | threads,
+                # In one group with this process, those held still would bring it down: when the shell that started it
+                # ends, the kernel hangs up on a group that has stopped members.
+                start_new_session=True,
             )
         self.version: str = self._read(START_S)["version"]
         self.startup_s = time.perf_counter() - started

@@ -215,6 +215,7 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_workers_answer_alike_and_end_with_their_children(tmp_path: Path, logs: Path) -> None:
     model = save_model(tmp_path / "model")
     prompts = [[(7 * i + n) % VOCABULARY for i in range(n)] for n in (3, 11, 5)]
@@ -233,6 +234,7 @@ def test_workers_answer_alike_and_end_with_their_children(tmp_path: Path, logs: 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_both_services_answer_all_clients(tmp_path: Path, logs: Path) -> None:
     model = save_chat_model(tmp_path / "model")
     for name in ("http_troika", "http_article"):
@@ -243,6 +245,7 @@ def test_both_services_answer_all_clients(tmp_path: Path, logs: Path) -> None:
         assert memory > 10
 
 
+@pytest.mark.timeout(600)
 def test_a_worker_that_fails_says_why(tmp_path: Path, logs: Path) -> None:
     with (
         pytest.raises(UnavailableError, match=r"it ended with code 1: .*no-model"),
