@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Test files that run side by side: many wait for a server to start or a time to pass.
+WORKERS ?= 3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: serve doctor setup test test-fast lint format bench bench-peers bench-http clean
@@ -19,10 +21,10 @@ setup: $(VENV)/.ready-dev
 
 test: $(VENV)/.ready-dev
 	@echo "troika: running every test (a few minutes)"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-fast: $(VENV)/.ready-dev
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 lint: $(VENV)/.ready-dev
 	@echo "troika: checking format, style and types"

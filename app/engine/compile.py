@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from app.engine.messages import EngineConfig
 
 
 def main() -> None:
-    """Serve two requests on a model of next to no size, in each precision that has kernels of its own."""
+    """Serve two requests on models of next to no size, in each precision and size of head that has its own kernels."""
     config = GPT2Config(
         vocab_size=64,
         n_positions=8,
@@ -35,13 +35,12 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _save(config, folder)
-        for precision in ("float32", "int8"):
+        for heads, precision in ((1, "float32"), (1, "int8"), (2, "float32")):  # heads of 64 have a kernel of their own
+            _save(replace(config, n_head=heads), folder)
             build(EngineConfig(folder=name, device="cpu", precision=precision, max_sequences=2, max_rows=4))
 
 
 def _save(config: GPT2Config, folder: Path) -> None:
-
     (folder / "config.json").write_text(json.dumps({"model_type": "gpt2", **asdict(config)}), encoding="utf-8")
     save_file({name: torch.zeros(shape) for name, shape in config.shapes().items()}, folder / "model.safetensors")
 
