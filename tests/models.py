@@ -13,14 +13,19 @@ from tests.engine.support import save_model
 END = "<|endoftext|>"
 
 
-def save_chat_model(folder: Path, **overrides: object) -> Path:
-    """A random two-layer GPT-2 with a tokenizer of the 256 bytes and an end of text that never comes by chance."""
+def save_chat_model(folder: Path, words: int = 0, **overrides: object) -> Path:
+    """A random two-layer GPT-2 with a tokenizer of the 256 bytes and an end of text that never comes by chance.
+
+    `words` are further tokens, for a model whose logits take some memory.
+    """
     symbols = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={symbol: i for i, symbol in enumerate(symbols)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(END, special=True)])
-    save_model(folder, **{"vocab_size": len(symbols) + 1, "n_positions": 4096, "eos_token_id": 256} | overrides)
+    tokenizer.add_tokens([f"[{number}]" for number in range(words)])
+    sizes = {"vocab_size": len(symbols) + 1 + words, "n_positions": 4096, "eos_token_id": 256}
+    save_model(folder, **sizes | overrides)
     _never_end_by_chance(folder / "model.safetensors", end=len(symbols))
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": END}), encoding="utf-8")

@@ -12,6 +12,7 @@ import queue
 import signal
 import sys
 import threading
+import traceback
 from multiprocessing.connection import Connection
 
 from app.engine.messages import (
@@ -75,12 +76,16 @@ def main(fd: int) -> None:
 
 
 def _receive(connection: Connection, inbox: Inbox) -> None:
-    """Move messages from the pipe to the inbox; end the process when the service has gone."""
+    """Move messages from the pipe to the inbox; end the process when the service has gone, or this can't go on."""
     while True:
         try:
             inbox.put(connection.recv())
         except (EOFError, OSError):
             os._exit(0)
+        except BaseException:
+            # Such as no memory for a message: without this thread the process would compute on, deaf to all requests.
+            traceback.print_exc()
+            os._exit(1)
 
 
 def die_with_parent() -> None:

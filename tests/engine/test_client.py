@@ -520,6 +520,29 @@ def test_the_child_dies_with_its_parent(model: Path, stopped: bool) -> None:
     wait_until(lambda: not is_alive(child), what="the child died")
 
 
+def test_a_child_that_can_t_take_a_message_ends() -> None:
+    """Guards against a thread that died alone of too little memory, and left an engine that heard nothing more."""
+    code = """
+        import queue, threading
+        from app.engine.process import _receive
+        class Connection:
+            def recv(self):
+                raise MemoryError
+        inbox = queue.SimpleQueue()
+        threading.Thread(target=_receive, args=(Connection(), inbox), daemon=True).start()
+        inbox.get()
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+        check=False,
+    )
+    assert (result.returncode, result.stderr.splitlines()[-1]) == (1, "MemoryError")
+
+
 def test_a_stream_can_be_waited_for_with_a_timeout(engines: Engines) -> None:
     engine = engines()
     blockers = [engine.submit([i], params(4000)) for i in range(4)]
