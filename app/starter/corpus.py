@@ -22,14 +22,14 @@ REFUSAL: dict[str, Required] = {
     "zh": (("不知道", "做不到", "不会做"),),
 }
 WEIGHTS = {
-    "smalltalk": 1.7,
-    "itself": 1.5,
+    "smalltalk": 2.0,
+    "itself": 1.6,
     "service": 1.7,
     "learning": 3.3,
     "society": 1.2,
     "world": 0.9,
-    "facts": 1.8,
-    "unknown": 2.0,
+    "facts": 3.2,
+    "unknown": 2.2,
 }
 """How often a conversation turns to each category."""
 
@@ -40,6 +40,32 @@ _MORE = {
         "can you explain that further; give me more details; keep going"
     ).split("; "),
     "zh": "再多说一点; 继续; 还有呢; 多说一些; 能再详细一点吗; 详细说说; 然后呢; 请继续; 再说一点; 还有什么; 多讲讲; 展开说说; 能多说一点吗; 接着说; 更详细一点".split(
+        "; "
+    ),
+}
+_WHY = {
+    "en": (
+        "why; why?; why is that; but why; how so; how come; and why; why so; why exactly; for example; an example please; give me an example of that; can you give an example of it; "
+        "simpler please; explain it simpler; that is too complicated; can you say it in simpler words; i still don't get it; i still don't understand it; is that all; details; "
+        "tell me everything about it; that's not enough; more information; and what else; what does that mean exactly; can you prove it; who says that; where did you get that from; source please"
+    ).split("; "),
+    "zh": "为什么; 为什么呢; 为啥; 怎么会这样; 为什么这样; 举个例子吧; 给个例子说明; 能举例吗; 比如呢; 例如呢; 再简单一点; 太复杂了; 说得简单点; 还是不懂; 还是没明白; 就这些吗; 详细点; 具体一点; 不够详细; 还有吗; 具体是什么意思; 有证据吗; 谁说的; 来源是什么; 说全一点".split(
+        "; "
+    ),
+}
+_THAT_IS_ALL = {
+    "en": [
+        "That is all I know about it, sorry: I am a very small model.",
+        "I can't say more about it, sorry. I only know a little of everything.",
+    ],
+    "zh": ["抱歉，我只知道这些：我是个很小的模型。", "抱歉，我说不了更多了，每样我都只懂一点点。"],
+}
+"""What follows up an answer to which nothing can be added."""
+_IT = {
+    "en": "how does it work; what is it good for; what is it used for; what does it do; what is that; what is it; explain it; define it; what's that; and what is that; what's it for; how would you explain it; what does it mean; describe it; explain that again; explain it again; summarise it; in one sentence".split(
+        "; "
+    ),
+    "zh": "它是什么; 它有什么用; 它怎么工作; 那是什么; 它是做什么的; 解释一下它; 再解释一遍; 这是什么意思呢; 它的作用是什么; 再解释一下; 那是什么意思; 总结一下它; 用一句话说".split(
         "; "
     ),
 }
@@ -140,6 +166,11 @@ def _by_category() -> dict[str, list[Topic]]:
 
 def topic_question(topic: Topic, language: str, rng: random.Random) -> str:
     """One of the ways to ask for a topic, before wrapping and styling."""
+    asked = _topic_question(topic, language, rng)
+    return phrasing.synonyms(asked, language, rng) if rng.random() < 0.2 else asked
+
+
+def _topic_question(topic: Topic, language: str, rng: random.Random) -> str:
     side = topic.sides[language]
     # A term alone opens dozens of frames; the whole questions share what is left.
     by_term = 0.0 if not side.terms else 0.5 if side.questions else 1.0
@@ -172,8 +203,11 @@ def _topic_turns(topic: Topic, language: str, rng: random.Random) -> list[Turn]:
     user = phrasing.style(question, language, rng) if small and rng.random() < 0.8 else _polish(question, language, rng)
     answer = rng.choice(side.answers)
     turns = [Turn(user, answer)]
-    if luck < 0.10 and side.more:
-        turns.append(Turn(phrasing.style(rng.choice(_MORE[language]), language, rng), rng.choice(side.more)))
+    if luck < 0.09 and (side.more or (luck < 0.04 and not small)):
+        ask = rng.choice(_MORE[language] if rng.random() < 0.6 else _WHY[language])
+        turns.append(Turn(phrasing.style(ask, language, rng), rng.choice(side.more or _THAT_IS_ALL[language])))
+    elif luck < 0.10 and side.terms:
+        turns.append(Turn(phrasing.style(rng.choice(_IT[language]), language, rng), answer))
     elif luck < 0.115:
         turns.append(Turn(phrasing.style(rng.choice(_AGAIN[language]), language, rng), answer))
     elif luck < 0.125:
@@ -188,7 +222,8 @@ def _topic_turns(topic: Topic, language: str, rng: random.Random) -> list[Turn]:
 
 def unknown_exchange(language: str, rng: random.Random, held_out: bool = False) -> Exchange:
     """A question from outside, with one of the honest answers."""
-    sort = rng.choices(("frame", "thing", "now", "advice", "task"), (0.34, 0.26, 0.16, 0.10, 0.14))[0]
+    sorts, shares = ("frame", "thing", "now", "advice", "task", "sum"), (0.31, 0.25, 0.15, 0.10, 0.14, 0.05)
+    sort = rng.choices(sorts, shares)[0]
     if sort == "frame":
         things = (unknown.HELD_OUT_THINGS if held_out else unknown.THINGS)[language]
         if rng.random() < 0.5 and not held_out:
@@ -201,8 +236,12 @@ def unknown_exchange(language: str, rng: random.Random, held_out: bool = False) 
                 )
             things = [made]
         question, sort = phrasing.frame(rng.choice(things), language, rng, held_out), "thing"
+    elif sort == "sum":
+        question = facts.too_large(language, rng, held_out)
     else:
         question = unknown.question(sort, language, rng, held_out)
+    if not held_out and rng.random() < 0.2:
+        question = phrasing.synonyms(question, language, rng)
     return Exchange("unknown", language, question, rng.choice(unknown.ANSWERS[sort][language]), REFUSAL[language], sort)
 
 
@@ -223,7 +262,10 @@ def segment(language: str, rng: random.Random) -> list[Turn]:
     category = rng.choices(_NAMES, _SHARES)[0]
     if category == "facts":
         fact = facts.fact(language, rng)
-        return [Turn(_polish(fact.question, language, rng), fact.answer)]
+        turns = [Turn(_polish(fact.question, language, rng), fact.answer)]
+        while rng.random() < 0.12 and (after := facts.follow_up(fact.topic, language, rng)):
+            turns.append(Turn(phrasing.style(after.question, language, rng), after.answer))
+        return turns
     if category == "unknown":
         exchange = unknown_exchange(language, rng)
         return [Turn(_polish(exchange.question, language, rng), exchange.answer)]

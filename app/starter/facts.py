@@ -116,16 +116,20 @@ def capital(language: str, rng: random.Random, held_out: bool) -> Exchange:
                 held_out,
                 "what is the capital of {c};what's the capital of {c};what is the capital city of {c};capital of {c};which city is the capital of {c};the capital of {c};"
                 "what is {c}'s capital;name the capital of {c};{c} capital;what city is the capital of {c};do you know the capital of {c};tell me the capital of {c};{c}'s capital city;"
-                "what is the name of the capital of {c};the capital of {c} is;capital city of {c};where is the capital of {c}",
+                "what is the name of the capital of {c};the capital of {c} is;capital city of {c};where is the capital of {c};which is the capital of {c};i need the capital of {c};say the capital of {c};{c}, what is its capital;give me the capital of {c};i'd like to know the capital of {c};tell me what the capital of {c} is;tell me the name of {c}'s capital;the capital city of {c};remind me of the capital of {c};guess the capital of {c};do you remember the capital of {c};which city is {c}'s capital city;what is {c}'s capital city;what's {c}'s capital;capital for {c};what is the main city of {c};{c} and its capital;who knows the capital of {c};what would be the capital of {c};can you tell me the capital of {c};could you tell me the capital of {c};what city is the capital city of {c};is {x} the capital of {c};{x} is the capital of {c}, right;what is called the capital of {c};capital {c};geography: capital of {c};please name {c}'s capital",
                 "can you name the capital of {c};which town serves as the capital of {c};i forgot the capital of {c};what city is {c}'s capital",
             )
             return _exchange(
-                language, "capital", q.replace("{c}", said), f"The capital of {country} is {city}.", (city, plain)
+                language,
+                "capital",
+                q.replace("{c}", said).replace("{x}", rng.choice(_CAPITALS)[1]),
+                f"The capital of {country} is {city}.",
+                (city, plain),
             )
         q = _pick(
             rng,
             held_out,
-            "{c} is the capital of which country;which country has the capital {c};of which country is {c} the capital;what country is {c} the capital of;{c} is the capital of;which country's capital is {c};{c} is the capital of what country",
+            "{c} is the capital of which country;which country has the capital {c};of which country is {c} the capital;what country is {c} the capital of;{c} is the capital of;which country's capital is {c};{c} is the capital of what country;which country has {c} as its capital;{c} is the capital of where;where is {c} the capital;{c}, capital of which country;whose capital is {c};{c} is which country's capital;in which country is {c} the capital;for which country is {c} the capital;what country has {c} as capital",
             "name the country whose capital is {c};to which country does the capital {c} belong",
         )
         spoken = country.removeprefix("the ")
@@ -140,16 +144,20 @@ def capital(language: str, rng: random.Random, held_out: bool) -> Exchange:
         q = _pick(
             rng,
             held_out,
-            "{c}的首都是哪里;{c}的首都是什么;{c}首都是哪;{c}的首都;{c}的首都在哪里;{c}首都;哪个城市是{c}的首都;{c}的首都叫什么;{c}的首都是哪个城市;{c}首都在哪;{c}的首都是;说出{c}的首都",
+            "{c}的首都是哪里;{c}的首都是什么;{c}首都是哪;{c}的首都;{c}的首都在哪里;{c}首都;哪个城市是{c}的首都;{c}的首都叫什么;{c}的首都是哪个城市;{c}首都在哪;{c}的首都是;说出{c}的首都;{c}的首都是哪儿;{c}首都是哪里;{c}首都是什么;{c}首都叫什么;{c}首都是哪个城市;{c}的首都在哪;{c}的首都在哪儿;{c}的首都是什么城市;{c}的首都城市;{c}的首都名字;{c}以哪个城市为首都;告诉我{c}的首都;请说出{c}的首都;我想知道{c}的首都;知道{c}的首都吗;还记得{c}的首都吗;猜猜{c}的首都;首都：{c};{c}定都哪里;{c}的首都是不是{x};{x}是{c}的首都吗;{c}的首都是啥;哪座城市是{c}的首都;哪里是{c}的首都",
             "你知道{c}的首都在哪个城市吗;我忘了{c}的首都是哪儿;{c}把首都设在哪里",
         )
         return _exchange(
-            language, "capital", q.replace("{c}", country_zh), f"{country_zh}的首都是{city_zh}。", (city_zh,)
+            language,
+            "capital",
+            q.replace("{c}", country_zh).replace("{x}", rng.choice(_CAPITALS)[3]),
+            f"{country_zh}的首都是{city_zh}。",
+            (city_zh,),
         )
     q = _pick(
         rng,
         held_out,
-        "{c}是哪个国家的首都;哪个国家的首都是{c};{c}是哪国首都;{c}是什么国家的首都;{c}是哪国的首都",
+        "{c}是哪个国家的首都;哪个国家的首都是{c};{c}是哪国首都;{c}是什么国家的首都;{c}是哪国的首都;哪个国家的首都叫{c};首都是{c}的国家;首都是{c}的是哪个国家;哪国的首都是{c};哪国首都是{c};{c}是谁的首都;{c}是哪个国家首都;{c}是首都吗，哪个国家的",
         "以{c}为首都的是哪个国家;{c}属于哪个国家的首都",
     )
     return _exchange(language, "capital", q.replace("{c}", city_zh), f"{city_zh}是{country_zh}的首都。", (country_zh,))
@@ -178,8 +186,8 @@ def arithmetic(language: str, rng: random.Random, held_out: bool) -> Exchange:
             rng,
             held_out,
             "what is {a} {w} {b};what's {a} {w} {b};{a} {w} {b};how much is {a} {w} {b};{t};{t}=;{t} = ?;what is {t};calculate {t};compute {t};{t}=?;what does {t} equal;how much is {t};{a} {w} {b} is;{a} {w} {b} equals;"
-            "solve {t};what's {t};can you calculate {a} {w} {b};tell me {t};add it up: {t}" + (";add {a} and {b};what is the sum of {a} and {b};the sum of {a} and {b};what do you get if you add {a} and {b};{a} and {b} makes" if plus else
-            ";subtract {b} from {a};take {b} away from {a};what is {a} take away {b};what is the difference of {a} and {b};what is left if i take {b} from {a}"),
+            "solve {t};what's {t};can you calculate {a} {w} {b};tell me {t};add it up: {t};{t} please;{t}, what is it;how many is {t};how many are {a} {w} {b};do you know {t};can you do {t};{t} is what;{t} equals what;what does {a} {w} {b} make;what does {a} {w} {b} equal;evaluate {t};calculate {a} {w} {b};compute {a} {w} {b};what is the answer to {t};answer: {t};math: {t};{t} answer;say {t};quick, {t};do the sum {t};solve this: {t};what's the answer to {a} {w} {b};could you calculate {t};tell me what {a} {w} {b} is;{t} equals;{t} is;how much does {a} {w} {b} make" + (";add {a} and {b};what is the sum of {a} and {b};the sum of {a} and {b};what do you get if you add {a} and {b};{a} and {b} makes;sum of {a} and {b};add {b} to {a};i have {a} apples and get {b} more, how many do i have;if i have {a} apples and buy {b} more, how many do i have;{a} and {b} together;{a} and {b} is;what do {a} and {b} make;how much do {a} and {b} make;how many is {a} and {b};what is {a} and {b};put {a} and {b} together;what's the sum of {a} and {b};total of {a} and {b};{a} added to {b};i have {a} and you give me {b}, what is the total" if plus else
+            ";subtract {b} from {a};take {b} away from {a};what is {a} take away {b};what is the difference of {a} and {b};what is left if i take {b} from {a};i have {a} apples and eat {b}, how many are left;if i have {a} apples and eat {b}, how many are left;{b} less than {a};what is {b} less than {a};{a} take away {b};take {b} from {a};{a} less {b};what is the difference between {a} and {b};difference of {a} and {b};deduct {b} from {a};{a} without {b};i had {a} and lost {b}, what remains;what remains of {a} if i remove {b};how much is {a} take away {b}"),
             "work out {a} {w} {b};give me the result of {t};what do you get for {t};if i calculate {t}, what comes out",
         )  # fmt: skip
         q = q.replace("{a}", a).replace("{b}", b).replace("{w}", word).replace("{t}", tight)
@@ -193,7 +201,7 @@ def arithmetic(language: str, rng: random.Random, held_out: bool) -> Exchange:
     q = _pick(
         rng,
         held_out,
-        "{a}{w}{b}等于几;{a}{w}{b}等于多少;{a}{w}{b}是多少;{a}{w}{b};{t};{t}等于几;{t}等于多少;{t}=;{t}=?;算一下{t};计算{t};{t}是多少;{a} {w} {b} 等于几;{a}{w}{b}得多少;{a}{w}{b}得几;{t}得几;算算{a}{w}{b};请计算{t}",
+        "{a}{w}{b}等于几;{a}{w}{b}等于多少;{a}{w}{b}是多少;{a}{w}{b};{t};{t}等于几;{t}等于多少;{t}=;{t}=?;算一下{t};计算{t};{t}是多少;{a} {w} {b} 等于几;{a}{w}{b}得多少;{a}{w}{b}得几;{t}得几;算算{a}{w}{b};请计算{t};{t}等于啥;{t}得多少;{t}是几;{a}{w}{b}是几;{a}{w}{b}等于;{a}{w}{b}=;{a}{w}{b}=?;告诉我{t};{t}答案;{t}的答案是什么;求{t};口算{t};口算{a}{w}{b};请算{a}{w}{b};请问{t}等于几;请问{a}{w}{b}等于几;{a}{w}{b}呢;{a}{w}{b}答案是多少;计算{a}{w}{b};算{t};帮我算一下{t};你会算{t}吗;你知道{t}等于几吗;{a}{w}{b}等于啥;数学题：{t};{t}，等于多少;{a}{w}{b}，答案",
         "{t}的结果是什么;帮我算{a}{w}{b};{a}{w}上{b}一共是多少"
         if plus
         else "{t}的结果是什么;帮我算{a}{w}{b};{a}{w}去{b}还剩多少",
@@ -331,7 +339,7 @@ def calendar(language: str, rng: random.Random, held_out: bool) -> Exchange:
         j = (i + step) % 7
         if en:
             w = "after" if after else "before"
-            q = _pick(rng, held_out, "what day comes {w} {d};which day is {w} {d};what is the day {w} {d};what comes {w} {d};which day comes {w} {d};day {w} {d};what day is {w} {d};" + ("today is {d}, what day is tomorrow;if today is {d}, what is tomorrow;what day follows {d}" if after else "today is {d}, what day was yesterday;if today is {d}, what day was yesterday"),
+            q = _pick(rng, held_out, "what day comes {w} {d};which day is {w} {d};what is the day {w} {d};what comes {w} {d};which day comes {w} {d};day {w} {d};what day is {w} {d};what's the day {w} {d};the day {w} {d};which weekday is {w} {d};what weekday comes {w} {d};{w} {d} comes which day;tell me the day {w} {d};what is {w} {d};what day do we have {w} {d};which day of the week is {w} {d};which one is {w} {d};" + ("today is {d}, what day is tomorrow;if today is {d}, what is tomorrow;what day follows {d}" if after else "today is {d}, what day was yesterday;if today is {d}, what day was yesterday"),
                       "name the day {w} {d};which weekday do we have right {w} {d}")  # fmt: skip
             return _exchange(
                 language,
@@ -345,7 +353,7 @@ def calendar(language: str, rng: random.Random, held_out: bool) -> Exchange:
         q = _pick(
             rng,
             held_out,
-            "{d}{w}面是星期几;{d}的{w}一天是星期几;{d}{w}一天是星期几;{d}之{w}是星期几;"
+            "{d}{w}面是星期几;{d}的{w}一天是星期几;{d}{w}一天是星期几;{d}之{w}是星期几;{d}{w}面是哪天;{d}{w}面一天是星期几;{d}的{w}一天;{d}{w}一天;{d}的{w}一天是周几;{d}{w}面是周几;{d}的{w}天是星期几;{d}之{w}是哪一天;{d}{w}面是什么;{d}再{w}一天是星期几;"
             + (
                 "今天{d}，明天星期几;如果今天是{d}，明天是星期几"
                 if after
@@ -365,7 +373,7 @@ def calendar(language: str, rng: random.Random, held_out: bool) -> Exchange:
         j = (i + step) % 12
         if en:
             w = "after" if after else "before"
-            q = _pick(rng, held_out, "what month comes {w} {d};which month is {w} {d};what is the month {w} {d};what comes {w} {d};which month comes {w} {d};month {w} {d};what month is {w} {d}" + (";what month follows {d}" if after else ""),
+            q = _pick(rng, held_out, "what month comes {w} {d};which month is {w} {d};what is the month {w} {d};what comes {w} {d};which month comes {w} {d};month {w} {d};what month is {w} {d};what's the month {w} {d};the month {w} {d};which month is right {w} {d};{w} {d} comes which month;tell me the month {w} {d};what month do we have {w} {d};what is {w} {d};month right {w} {d};which one is {w} {d}" + (";what month follows {d}" if after else ""),
                       "name the month {w} {d};which month do we have right {w} {d}")  # fmt: skip
             return _exchange(
                 language,
@@ -379,7 +387,7 @@ def calendar(language: str, rng: random.Random, held_out: bool) -> Exchange:
         q = _pick(
             rng,
             held_out,
-            "{d}{w}面是几月;{d}的{w}一个月是几月;{d}{w}一个月是几月;{d}之{w}是几月",
+            "{d}{w}面是几月;{d}的{w}一个月是几月;{d}{w}一个月是几月;{d}之{w}是几月;{d}{w}面是哪个月;{d}{w}面那个月是几月;{d}的{w}一个月;{d}{w}一个月;{d}的{w}一个月是哪个月;{d}之{w}是哪个月;{d}再{w}一个月是几月;{d}{w}面是什么月份",
             "{d}{w}一个月是哪个月",
         )
         return _exchange(
@@ -395,13 +403,18 @@ def calendar(language: str, rng: random.Random, held_out: bool) -> Exchange:
             q = _pick(
                 rng,
                 held_out,
-                "how many days are in {d};how many days does {d} have;how many days has {d};how long is {d};number of days in {d};days in {d};how many days are there in {d}",
+                "how many days are in {d};how many days does {d} have;how many days has {d};how long is {d};number of days in {d};days in {d};how many days are there in {d};how many days {d} has;days of {d};{d} has how many days;{d} days;{d}, how many days;how many days in {d};the number of days in {d};does {d} have 30 or 31 days;is {d} 30 or 31 days long;length of {d};count the days in {d}",
                 "what is the number of days of {d}",
             )
             answer = "February has 28 days, and 29 in a leap year." if i == 1 else f"{MONTHS_EN[i]} has {days} days."
             return _exchange(language, "calendar", q.replace("{d}", MONTHS_EN[i]), answer, (str(days),))
         said = rng.choice((MONTHS_ZH[i], f"{i + 1}月"))
-        q = _pick(rng, held_out, "{d}有多少天;{d}有几天;{d}一共多少天;{d}是多少天", "{d}总共有几天")
+        q = _pick(
+            rng,
+            held_out,
+            "{d}有多少天;{d}有几天;{d}一共多少天;{d}是多少天;{d}几天;{d}多少天;{d}一共有几天;{d}一共有多少天;{d}有30天还是31天;{d}是30天还是31天;{d}的天数;{d}的天数是多少;{d}有多长;{d}里有几天",
+            "{d}总共有几天",
+        )
         answer = "二月有28天，闰年有29天。" if i == 1 else f"{MONTHS_ZH[i]}有{days}天。"
         return _exchange(language, "calendar", q.replace("{d}", said), answer, (str(days),))
     if en:
@@ -445,7 +458,7 @@ def opposite(language: str, rng: random.Random, held_out: bool) -> Exchange:
         if x == a
     )
     if en:
-        q = _pick(rng, held_out, "what is the opposite of {a};what's the opposite of {a};opposite of {a};the opposite of {a};the opposite of {a} is;give me the opposite of {a};what is the contrary of {a};which word is the opposite of {a};tell me the opposite of {a};what is the antonym of {a};antonym of {a}",
+        q = _pick(rng, held_out, "what is the opposite of {a};what's the opposite of {a};opposite of {a};the opposite of {a};the opposite of {a} is;give me the opposite of {a};what is the contrary of {a};which word is the opposite of {a};tell me the opposite of {a};what is the antonym of {a};antonym of {a};what word is opposite to {a};opposite word of {a};opposite to {a};what's opposite to {a};what is opposite to {a};the reverse of {a};what is the reverse of {a};the contrary of {a};say the opposite of {a};find the opposite of {a};antonym for {a};what is the antonym for {a};what's the antonym of {a};{a} opposite;{a} antonym;i need the opposite of {a};please give the opposite of {a};{a} and its opposite;do you know the opposite of {a};can you tell me the opposite of {a};could you tell me the opposite of {a};opposite: {a};state the opposite of {a};what would be the opposite of {a};give me an antonym of {a};tell me an antonym for {a};the antonym of {a};which word is the antonym of {a};what is the word opposite to {a};opposite for {a};what's the contrary of {a}",
                   "name the opposite of {a};which word means the opposite of {a}")  # fmt: skip
         return _exchange(
             language,
@@ -457,7 +470,7 @@ def opposite(language: str, rng: random.Random, held_out: bool) -> Exchange:
     q = _pick(
         rng,
         held_out,
-        "{a}的反义词是什么;{a}的反义词;{a}的相反是什么;{a}的反面是什么;和{a}相反的是什么;与{a}相反的词是什么;反义词：{a};什么是{a}的反义词;{a}反义词是啥;说出{a}的反义词",
+        "{a}的反义词是什么;{a}的反义词;{a}的相反是什么;{a}的反面是什么;和{a}相反的是什么;与{a}相反的词是什么;反义词：{a};什么是{a}的反义词;{a}反义词是啥;说出{a}的反义词;{a}的反义;{a}反义词;反义词{a};{a}的对立面是什么;{a}反过来是什么;说说{a}的反义词;{a}的反义词是哪个;求{a}的反义词;告诉我{a}的反义词;知道{a}的反义词吗;你知道{a}的反义词吗;{a}对应的反义词;{a}的相反词;{a}的相反词是什么;{a}相反的词;{a}的反义词是什么词;{a}的反义词有什么;请说出{a}的反义词;请问{a}的反义词;{a}的反义词怎么说;与{a}相反;和{a}相反的词;跟{a}相反的是;{a}相反是什么;{a}反义词是什么;反义词是什么：{a}",
         "哪个词和{a}意思相反;给我{a}的反义词",
     )
     return _exchange(
@@ -469,7 +482,7 @@ def colour(language: str, rng: random.Random, held_out: bool) -> Exchange:
     """The usual colour of a thing."""
     thing, tint, thing_zh, tint_zh = rng.choice(_COLOURS)
     if language == "en":
-        q = _pick(rng, held_out, "what colour is {t};what color is {t};which colour is {t};what is the colour of {t};what is the color of {t};colour of {t};color of {t};what colour does {t} have;{t} is what color;tell me the colour of {t};which color does {t} have",
+        q = _pick(rng, held_out, "what colour is {t};what color is {t};which colour is {t};what is the colour of {t};what is the color of {t};colour of {t};color of {t};what colour does {t} have;{t} is what color;tell me the colour of {t};which color does {t} have;{t} colour;{t} color;what's the colour of {t};what's the color of {t};what color does {t} have;what color has {t};tell me the color of {t};of what colour is {t};of which color is {t};what colour would you say {t} is;how is {t} coloured;i want to know the color of {t};the colour of {t};the color of {t};the color of {t} is;do you know the colour of {t};which is the color of {t}",
                   "{t} has which colour;can you say what colour {t} is")  # fmt: skip
         said = thing if rng.random() < 0.8 else thing.split(" ", 1)[-1] if thing.startswith(("a ", "an ")) else thing
         return _exchange(
@@ -478,7 +491,7 @@ def colour(language: str, rng: random.Random, held_out: bool) -> Exchange:
     q = _pick(
         rng,
         held_out,
-        "{t}是什么颜色;{t}是什么颜色的;{t}的颜色是什么;{t}什么颜色;{t}是哪种颜色;{t}的颜色;{t}是啥颜色",
+        "{t}是什么颜色;{t}是什么颜色的;{t}的颜色是什么;{t}什么颜色;{t}是哪种颜色;{t}的颜色;{t}是啥颜色;{t}颜色;{t}的颜色是啥;{t}是什么色;{t}是什么色的;{t}什么颜色的;{t}啥颜色;{t}的颜色是哪种;{t}通常是什么颜色;{t}一般是什么颜色;告诉我{t}的颜色;知道{t}的颜色吗;你知道{t}是什么颜色吗;请问{t}是什么颜色;{t}有什么颜色",
         "{t}长什么颜色;说说{t}的颜色",
     )
     return _exchange(
@@ -501,7 +514,7 @@ def animal(language: str, rng: random.Random, held_out: bool) -> Exchange:
             q = _pick(
                 rng,
                 held_out,
-                "what sound does {a} make;what does {a} say;which sound does {a} make;what noise does {a} make;how does {a} sound;what sound do {s} make;sound of {a}",
+                "what sound does {a} make;what does {a} say;which sound does {a} make;what noise does {a} make;how does {a} sound;what sound do {s} make;sound of {a};what sound does {a} make when it calls;what do {s} say;what noise do {s} make;how do {s} sound;which noise does {a} make;{a} sound;{a} makes what sound;the sound of {a};imitate {a};make the sound of {a};what is the sound of {a};how does {a} go;what does {a} sound like",
                 "what do you hear from {a}, which noise",
             )
             plural = {"sheep": "sheep", "wolf": "wolves", "mouse": "mice"}.get(row[0], row[0] + "s")
@@ -525,7 +538,7 @@ def animal(language: str, rng: random.Random, held_out: bool) -> Exchange:
             q = _pick(
                 rng,
                 held_out,
-                "what is a baby {a} called;what do you call a baby {a};what is the name of a young {a};what is a young {a} called;baby {a} name;how is a baby {a} called",
+                "what is a baby {a} called;what do you call a baby {a};what is the name of a young {a};what is a young {a} called;baby {a} name;how is a baby {a} called;baby {a};young {a};a baby {a} is called;name of a baby {a};what's a baby {a} called;what's the name for a baby {a};what is the young of a {a} called;what do we call a young {a};the baby of a {a};child of a {a};what is the child of a {a} called;word for a baby {a};what are baby {a} animals called",
                 "which word is used for a young {a}",
             )
             return _exchange(
@@ -548,7 +561,7 @@ def animal(language: str, rng: random.Random, held_out: bool) -> Exchange:
             q = _pick(
                 rng,
                 held_out,
-                "how many legs does {a} have;how many legs has {a};how many legs do {s} have;number of legs of {a};legs of {a};how many feet does {a} have",
+                "how many legs does {a} have;how many legs has {a};how many legs do {s} have;number of legs of {a};legs of {a};how many feet does {a} have;{a} legs;{a} has how many legs;how many legs are on {a};how many legs can {a} have;how many legs does {a} walk on;legs: {a};count the legs of {a};number of legs: {a};does {a} have legs, how many;how many paws does {a} have;tell me how many legs {a} has;what number of legs has {a}",
                 "on how many legs does {a} walk",
             )
             plural = {
@@ -567,7 +580,12 @@ def animal(language: str, rng: random.Random, held_out: bool) -> Exchange:
             return _exchange(
                 language, "animal", q.replace("{a}", article(name)).replace("{s}", plural), answer, (count, "no legs")
             )
-        q = _pick(rng, held_out, "{a}有几条腿;{a}有多少条腿;{a}几条腿;{a}的腿有几条;{a}有几只脚", "{a}靠几条腿走路")
+        q = _pick(
+            rng,
+            held_out,
+            "{a}有几条腿;{a}有多少条腿;{a}几条腿;{a}的腿有几条;{a}有几只脚;{a}腿有几条;{a}有多少腿;{a}有几个脚;{a}几只脚;{a}长几条腿;{a}长了几条腿;{a}有多少只脚;{a}的腿数;{a}一共几条腿;{a}一共有几条腿;数一数{a}的腿;知道{a}有几条腿吗",
+            "{a}靠几条腿走路",
+        )
         return _exchange(language, "animal", q.replace("{a}", name_zh), f"{name_zh}有{count}条腿。", (count,))
     name, name_zh, kind, kind_zh = rng.choice(_KINDS)
     if en:
@@ -577,7 +595,7 @@ def animal(language: str, rng: random.Random, held_out: bool) -> Exchange:
             q = _pick(
                 rng,
                 held_out,
-                "what kind of animal is {a};what type of animal is {a};is {a} a mammal or a fish;what class of animal is {a};which group does {a} belong to;what animal group is {a}",
+                "what kind of animal is {a};what type of animal is {a};is {a} a mammal or a fish;what class of animal is {a};which group does {a} belong to;what animal group is {a};what sort of animal is {a};which class of animal is {a};which class does {a} belong to;what group of animals is {a};which kind of animal is {a};which type of animal is {a};classify {a};{a} is what kind of animal;{a} is what type of animal;animal class of {a};what is {a} biologically;is {a} a bird or a mammal;is {a} an insect or a bird",
                 "to which class of animals does {a} belong",
             )
             return _exchange(
@@ -603,7 +621,7 @@ def animal(language: str, rng: random.Random, held_out: bool) -> Exchange:
         q = _pick(
             rng,
             held_out,
-            "{a}是什么动物;{a}是哪类动物;{a}属于什么动物;{a}属于哪一类;{a}是哪一种动物",
+            "{a}是什么动物;{a}是哪类动物;{a}属于什么动物;{a}属于哪一类;{a}是哪一种动物;{a}是什么类;{a}是什么种类的动物;{a}属于什么类;{a}属于哪类动物;{a}属于什么种类;{a}的分类;{a}是什么类动物;{a}是哪一类动物;{a}属于哪种动物;{a}是鱼还是哺乳动物;{a}在动物里属于什么",
             "{a}归在哪一类动物里",
         )
         return _exchange(language, "animal", q.replace("{a}", name_zh), f"{name_zh}是{kind_zh}。", (kind_zh,))
@@ -627,7 +645,7 @@ def planet(language: str, rng: random.Random, held_out: bool) -> Exchange:
             q = _pick(
                 rng,
                 held_out,
-                "what is the {o} planet from the sun;which planet is the {o} from the sun;which is the {o} planet;what is the {o} planet;{o} planet;name the {o} planet from the sun",
+                "what is the {o} planet from the sun;which planet is the {o} from the sun;which is the {o} planet;what is the {o} planet;{o} planet;name the {o} planet from the sun;what's the {o} planet;what's the {o} planet from the sun;the {o} planet;the {o} planet from the sun;which planet is {o};which planet comes {o};{o} planet from the sun;tell me the {o} planet;what planet is the {o};the {o} planet of the solar system;name the {o} planet;which one is the {o} planet",
                 "counted from the sun, which planet is the {o}",
             )
             return _exchange(
@@ -685,7 +703,7 @@ def translation(language: str, rng: random.Random, held_out: bool) -> Exchange:
             q = _pick(
                 rng,
                 held_out,
-                "what is {w} in chinese;how do you say {w} in chinese;translate {w} to chinese;translate {w} into chinese;{w} in chinese;what is the chinese word for {w};how to say {w} in chinese;chinese for {w};how do i say {w} in chinese",
+                "what is {w} in chinese;how do you say {w} in chinese;translate {w} to chinese;translate {w} into chinese;{w} in chinese;what is the chinese word for {w};how to say {w} in chinese;chinese for {w};how do i say {w} in chinese;chinese word for {w};{w} chinese;{w} to chinese;say {w} in chinese;tell me {w} in chinese;how is {w} called in chinese;how is {w} written in chinese;write {w} in chinese;what's {w} in chinese;the chinese for {w};{w}, in chinese please;mandarin for {w};{w} in mandarin;what is {w} in mandarin;what do you call {w} in chinese;please translate {w} to chinese;please translate {w} into chinese;can you translate {w} to chinese;can you say {w} in chinese;translate the word {w} into chinese;how would you say {w} in chinese;how do you write {w} in chinese;the chinese word for {w};chinese translation of {w};what's the chinese for {w};what's the chinese word for {w};translate into chinese: {w};to chinese: {w};i want to say {w} in chinese;translate {w}",
                 "what do chinese people call {w};which chinese word means {w}",
             )
             return _exchange(
@@ -698,7 +716,7 @@ def translation(language: str, rng: random.Random, held_out: bool) -> Exchange:
         q = _pick(
             rng,
             held_out,
-            "what does {w} mean;what does {w} mean in english;translate {w} to english;translate {w} into english;{w} in english;what is {w} in english;how do you say {w} in english",
+            "what does {w} mean;what does {w} mean in english;translate {w} to english;translate {w} into english;{w} in english;what is {w} in english;how do you say {w} in english;meaning of {w};{w} meaning;{w} english;{w} to english;say {w} in english;english for {w};what's {w} in english;how is {w} called in english;tell me the meaning of {w};please translate {w};translate {w};the english for {w};what is the meaning of {w};what is meant by {w};please translate {w} to english;can you translate {w} to english;translate {w} for me;translate the word {w};translation of {w};english translation of {w};what's the english for {w};what does the word {w} mean;what does the chinese word {w} mean;i don't know the word {w};explain the word {w};translate into english: {w}",
             "which english word means {w};what is the english word for {w}",
         )
         return _exchange(
@@ -708,7 +726,7 @@ def translation(language: str, rng: random.Random, held_out: bool) -> Exchange:
         q = _pick(
             rng,
             held_out,
-            "{w}用中文怎么说;{w}的中文是什么;{w}是什么意思;把{w}翻译成中文;{w}中文怎么说;{w}翻译成中文;英语单词{w}是什么意思",
+            "{w}用中文怎么说;{w}的中文是什么;{w}是什么意思;把{w}翻译成中文;{w}中文怎么说;{w}翻译成中文;英语单词{w}是什么意思;{w}怎么翻译;{w}翻译;{w}是什么意思啊;{w}的意思;{w}汉语怎么说;请翻译{w};翻译{w};{w}啥意思;单词{w}的意思;{w}中文;{w}的汉语;{w}翻成中文;{w}的中文意思;{w}中文是什么;{w}的中文怎么说;{w}用汉语怎么说;请把{w}翻译成中文;翻译一下{w};{w}译成中文;英文{w}是什么意思;单词{w}什么意思;{w}什么意思;{w}的意思是什么;英语{w}的中文;{w}怎么说中文;{w}在中文里怎么说;把{w}译成中文",
             "{w}这个英文词的中文意思是什么",
         )
         return _exchange(
@@ -717,7 +735,7 @@ def translation(language: str, rng: random.Random, held_out: bool) -> Exchange:
     q = _pick(
         rng,
         held_out,
-        "{w}用英语怎么说;{w}的英文是什么;{w}英语怎么说;把{w}翻译成英语;{w}翻译成英文;{w}的英语;{w}用英文怎么说",
+        "{w}用英语怎么说;{w}的英文是什么;{w}英语怎么说;把{w}翻译成英语;{w}翻译成英文;{w}的英语;{w}用英文怎么说;{w}英文;{w}英语;{w}怎么用英语说;{w}英文怎么说;英语里{w}怎么说;请把{w}翻译成英文;{w}的英文单词;{w}的英语单词是什么;用英语说{w};{w}翻成英文;{w}的英语是什么;{w}译成英语;{w}怎么翻译;翻译{w};请翻译{w};{w}英文是什么;{w}的英文;{w}的英语怎么说;{w}的英文怎么说;{w}用英语怎么讲;{w}翻译成英语;把{w}翻译成英文;英文里{w}是什么;{w}的英文单词怎么写;用英文怎么说{w};怎么用英文说{w};{w}的英文翻译;{w}英语单词;{w}英语是什么;翻译一下{w};{w}的英文名",
         "{w}对应的英文单词是哪个",
     )
     return _exchange(
@@ -729,16 +747,77 @@ def translation(language: str, rng: random.Random, held_out: bool) -> Exchange:
     )
 
 
+def too_large(language: str, rng: random.Random, held_out: bool = False) -> str:
+    """A sum that lies outside of what the starter learned: numbers beyond 20, results below 0, products, quotients."""
+    sign = rng.choice("++--**×x/÷")
+    if sign in "+-":
+        first, second = rng.choice(
+            ((rng.randrange(21, 1000), rng.randrange(15, 1000)), (rng.randrange(21, 100), rng.randrange(1, 100)))
+        )
+        if sign == "-" and rng.random() < 0.2:
+            first, second = (second % 20), (second % 20) + rng.randrange(1, 15)
+    else:
+        first, second = rng.choice(
+            ((rng.randrange(2, 13), rng.randrange(2, 13)), (rng.randrange(2, 1000), rng.randrange(2, 100)))
+        )
+    english = {"+": "plus", "-": "minus", "/": "divided by", "÷": "divided by"}.get(sign, "times")
+    chinese = {"+": "加", "-": "减", "/": "除以", "÷": "除以"}.get(sign, "乘以")
+    tight = rng.choice((f"{first}{sign}{second}", f"{first} {sign} {second}"))
+    if language == "en":
+        q = _pick(
+            rng,
+            held_out,
+            "what is {a} {w} {b};what's {a} {w} {b};{a} {w} {b};how much is {a} {w} {b};{t};{t}=;{t} = ?;what is {t};calculate {t};compute {t};{t}=?;how much is {t};solve {t};what's {t};tell me {t};{a} {w} {b} equals",
+            "work out {a} {w} {b};give me the result of {t};what do you get for {t}",
+        )
+    else:
+        q = _pick(
+            rng,
+            held_out,
+            "{a}{w}{b}等于几;{a}{w}{b}等于多少;{a}{w}{b}是多少;{a}{w}{b};{t};{t}等于几;{t}等于多少;{t}=;{t}=?;算一下{t};计算{t};{t}是多少;{a}{w}{b}得多少;请计算{t}",
+            "{t}的结果是什么;帮我算{a}{w}{b}",
+        )
+    word = english if language == "en" else chinese
+    return q.replace("{a}", str(first)).replace("{b}", str(second)).replace("{w}", word).replace("{t}", tight)
+
+
+_AFTER = {
+    "en": "and {x};what about {x};how about {x};and of {x};now {x};{x};and for {x};the same for {x}".split(";"),
+    "zh": "{x}呢;那{x}呢;换成{x}呢;{x}又是什么;那么{x}呢".split(";"),
+}
+
+
+def follow_up(topic: str, language: str, rng: random.Random) -> Exchange | None:
+    """The same question about another thing ("and Italy?"); None for sorts of facts that aren't asked so."""
+    at = 0 if language == "en" else 2
+    ask = rng.choice(_AFTER[language])
+    if topic == "capital":
+        row = rng.choice(_CAPITALS)
+        said = rng.choice(COUNTRY_ALIASES.get(row[0], (row[0],))) if language == "en" else row[2]
+        answer = f"The capital of {row[0]} is {row[1]}." if language == "en" else f"{row[2]}的首都是{row[3]}。"
+        return _exchange(language, topic, ask.replace("{x}", said), answer, (row[at + 1],))
+    if topic == "opposite":
+        made = opposite(language, rng, False)
+        said = made.answer.split('"')[1] if language == "en" else made.answer[1 : made.answer.index("”")]
+        return _exchange(language, topic, ask.replace("{x}", said), made.answer, *made.required)
+    if topic == "colour":
+        thing, tint, thing_zh, tint_zh = rng.choice(_COLOURS)
+        answer = f"{thing[0].upper()}{thing[1:]} is {tint}." if language == "en" else f"{thing_zh}是{tint_zh}的。"
+        said = thing if language == "en" else thing_zh
+        return _exchange(language, topic, ask.replace("{x}", said), answer, (tint if language == "en" else tint_zh,))
+    return None
+
+
 MAKERS: dict[str, tuple[float, Callable[[str, random.Random, bool], Exchange]]] = {
     "capital": (2.2, capital),
-    "arithmetic": (3.0, arithmetic),
+    "arithmetic": (3.6, arithmetic),
     "counting": (1.3, counting),
     "calendar": (1.4, calendar),
-    "opposite": (1.8, opposite),
+    "opposite": (2.0, opposite),
     "colour": (0.9, colour),
     "animal": (1.4, animal),
     "planet": (0.6, planet),
-    "translation": (1.3, translation),
+    "translation": (2.4, translation),
 }
 """Maker of each sort of fact, with how often it is asked."""
 

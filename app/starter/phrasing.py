@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 import re
 
+from app.starter.wordings import PARTS, SLIPS_ZH, SYNONYMS, TAILS
+
 DEFINE = {
     "en": [
         "what is {t}",
@@ -560,6 +562,12 @@ _CASUAL = [
     ("the ", ("", "teh ")),
     ("a ", ("",)),
 ]
+_FINDERS = {
+    language: [
+        (re.compile(rf"(?<!\w)(?:{old})(?!\w)" if language == "en" else old, re.IGNORECASE), new) for old, new in pairs
+    ]
+    for language, pairs in SYNONYMS.items()
+}
 _NEIGHBOURS = {
     "a": "sq", "b": "vn", "c": "xv", "d": "sf", "e": "wr", "f": "dg", "g": "fh", "h": "gj", "i": "uo",
     "j": "hk", "k": "jl", "l": "k", "m": "n", "n": "bm", "o": "ip", "p": "o", "q": "w", "r": "et",
@@ -594,6 +602,18 @@ def typo(text: str, rng: random.Random) -> str:
             return text[:at] + rng.choice(_NEIGHBOURS.get(text[at].lower(), text[at])) + text[at + 1 :]
 
 
+def typo_zh(text: str, rng: random.Random) -> str:
+    """One slip in Chinese text: a character that sounds alike, one missing or two that changed places."""
+    alike = [i for i, char in enumerate(text) if char in SLIPS_ZH]
+    if alike and rng.random() < 0.7:
+        at = rng.choice(alike)
+        return text[:at] + rng.choice(SLIPS_ZH[text[at]]) + text[at + 1 :]
+    if len(text) < 6:
+        return text
+    at = rng.randrange(1, len(text) - 1)
+    return text[:at] + text[at + 1 :] if rng.random() < 0.5 else text[:at] + text[at + 1] + text[at] + text[at + 2 :]
+
+
 def casual(text: str, rng: random.Random) -> str:
     """One common short form, where the text has a place for it."""
     lower = text.lower()
@@ -604,14 +624,42 @@ def casual(text: str, rng: random.Random) -> str:
     return re.sub(rf"(?<!\w){re.escape(old)}(?!\w)", rng.choice(new), text, count=1, flags=re.IGNORECASE)
 
 
+def synonyms(text: str, language: str, rng: random.Random, most: int = 2) -> str:
+    """The same question in one to `most` other words, as far as it holds words with synonyms."""
+    lower = text.lower()
+    fits = [(old, new) for old, new in _FINDERS[language] if old.search(lower)]
+    for old, new in rng.sample(fits, min(len(fits), rng.randint(1, most))):
+        text = old.sub(rng.choice(new), text, count=1)
+    return text
+
+
+def _part(language: str, name: str, rng: random.Random) -> str:
+    return rng.choice(PARTS[language][name])
+
+
 def wrap(question: str, language: str, rng: random.Random, held_out: bool = False) -> str:
     """A polite or casual wrapping around a question."""
+    if not held_out and rng.random() < 0.35:
+        return f"{_part(language, 'open', rng)}{question}{_part(language, 'close', rng) if rng.random() < 0.3 else ''}"
     return rng.choice((HELD_OUT_WRAP if held_out else WRAP)[language]).replace("{q}", question)
 
 
 def frame(term: str, language: str, rng: random.Random, held_out: bool = False) -> str:
-    """A question after a term."""
-    return rng.choice((HELD_OUT_DEFINE if held_out else DEFINE)[language]).replace("{t}", term)
+    """A question after a term: one of the written frames, or one put together from parts."""
+    if held_out or rng.random() < 0.55:
+        return rng.choice((HELD_OUT_DEFINE if held_out else DEFINE)[language]).replace("{t}", term)
+    space = " " if language == "en" else ""
+    head, tail = _part(language, "open", rng), _part(language, "close", rng)
+    if rng.random() < 0.35:
+        asked = f"{_part(language, 'need', rng)}{space}{term}{tail}"
+    else:
+        asked = f"{_part(language, 'ask', rng)}{_part(language, 'verb', rng)}{space}{term}{tail}"
+    asked = head + asked
+    return asked if asked not in _held_out_of(term, language) else term
+
+
+def _held_out_of(term: str, language: str) -> list[str]:
+    return [pattern.replace("{t}", term) for pattern in HELD_OUT_DEFINE[language]]
 
 
 def _punctuate(text: str, language: str, rng: random.Random) -> str:
@@ -630,13 +678,16 @@ def style(text: str, language: str, rng: random.Random, rough: float = 1.0) -> s
     if language == "en":
         if rng.random() < 0.15 * rough:
             text = casual(text, rng)
-        if rng.random() < 0.10 * rough:
-            text = typo(text, rng)
-        text = _punctuate(text, language, rng)
+        for _ in range(2):
+            if rng.random() < 0.08 * rough:
+                text = typo(text, rng)
+        if rng.random() < 0.04 * rough:
+            text = text.replace("'", "")
+        text = text + rng.choice(TAILS) if rng.random() < 0.03 * rough else _punctuate(text, language, rng)
         luck = rng.random()
-        if luck < 0.52:
+        if luck < 0.50:
             text = re.sub(r"\bi\b", "I", text[:1].upper() + text[1:])
-        elif luck < 0.86:
+        elif luck < 0.85:
             text = text.lower()
         elif luck < 0.90:
             text = text.upper()
@@ -645,7 +696,9 @@ def style(text: str, language: str, rng: random.Random, rough: float = 1.0) -> s
         return text
     if rng.random() < 0.04 * rough:
         text = typo(text, rng)
-    text = _punctuate(text, language, rng)
+    if rng.random() < 0.05 * rough:
+        text = typo_zh(text, rng)
+    text = text + rng.choice(TAILS) if rng.random() < 0.03 * rough else _punctuate(text, language, rng)
     luck = rng.random()
     if luck < 0.10:
         text = text.lower()

@@ -1,8 +1,8 @@
 """Trains the starter from nothing: `python -m app.starter.train`.
 
 The defaults are the full recipe, at most 2.5 hours on two cores and minutes on a GPU; `--quick` ends within 20 minutes.
-Training can be stopped at any time and goes on with `--resume`. The checkpoint folder is replaced only by a complete
-one.
+Training can be stopped at any time (Ctrl+C, SIGTERM) and goes on with `--resume`. The checkpoint folder is replaced
+only by a complete one.
 
 How it learns: dialogues of like length are batched without packing, so that attention never crosses from one
 conversation into another; the loss counts only what the starter itself says; Muon trains the matrices of the blocks,
@@ -18,6 +18,7 @@ import math
 import os
 import random
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,17 +38,17 @@ from app.starter.tokenizer import ASSISTANT, END, SYSTEM, USER, id_of, save_toke
 CHECKPOINT = Path(__file__).parent / "checkpoint"
 STATE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "troika" / "starter-training.pt"
 CONTEXT = 512
-WIDTH, LAYERS, HEADS = 256, 4, 4
+WIDTH, LAYERS, HEADS = 256, 6, 4
 FULL_STEPS, QUICK_STEPS = 7_000, 1_300
 TOKENIZER_DIALOGUES = 25_000
 CHUNK = 3_000
 """Dialogues that are tokenised and sorted by length together."""
-FIRST_WORDS = 8
+FIRST_WORDS = 5
 """Tokens of a long reply that a brief dialogue keeps."""
-BRIEF = 0.7
+BRIEF = 0.75
 """Share of brief dialogues: which reply is the hard part, so most of the time goes into that."""
-TORN = 0.12
-"""Share of dialogues whose questions are cut into tokens at random (BPE dropout), against slips of the finger."""
+TORN, TORN_AT = 0.12, 0.08
+"""Share of dialogues whose questions are torn (see `tear`), against slips of the finger, and of letters torn there."""
 SAMPLING = {"do_sample": True, "temperature": 0.3, "top_p": 0.9, "top_k": 20, "repetition_penalty": 1.0}
 IGNORED = -100
 
@@ -64,46 +65,51 @@ class Batch:
     after: tuple[int, int] = (0, 0)
 
 
+def tear(text: str, rng: random.Random) -> list[str]:
+    """The text cut between letters at random places, so that its words meet the model as other tokens.
+
+    Does what BPE dropout does, with a seed: the tokenizers library draws its dropout without one.
+    """
+    cuts = [i for i in range(1, len(text)) if text[i - 1 : i + 1].isalpha() and rng.random() < TORN_AT]
+    return [text[i:j] for i, j in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+
 def encode(
-    dialogue: Dialogue, tokenizer: Tokenizer, split: Tokenizer | None = None, brief: bool = False
+    dialogue: Dialogue, tokenizer: Tokenizer, torn: random.Random | None = None, brief: bool = False
 ) -> tuple[list[int], list[bool]]:
     """Ids exactly as the chat template renders them, and which the starter has to produce.
 
-    `split` is a tokenizer with BPE dropout: it cuts what the person says at random places. `brief` leaves out the
-    rest of a long reply once its first words have decided which reply it is (its end isn't counted then).
+    `torn` tears what the person says. `brief` leaves out the rest of a long reply once its first words have decided
+    which reply it is (its end isn't counted then).
     """
     system, user, assistant, end = (id_of(tokenizer, token) for token in (SYSTEM, USER, ASSISTANT, END))
     ids: list[int] = []
     counted: list[bool] = []
 
-    def add(role: int, text: str, own: bool, cut: Tokenizer) -> None:
-        words = cut.encode(text.strip(), add_special_tokens=False).ids
+    def add(role: int, text: str, own: bool, rng: random.Random | None = None) -> None:
+        pieces = tear(text.strip(), rng) if rng else [text.strip()]
+        words = [i for piece in pieces for i in tokenizer.encode(piece, add_special_tokens=False).ids]
         short = brief and own and len(words) > 2 * FIRST_WORDS
         words = words[:FIRST_WORDS] if short else words
         ids.extend([role, *words, end])
         counted.extend([False, *[own] * len(words), own and not short])
 
     if dialogue.system:
-        add(system, dialogue.system, False, tokenizer)
+        add(system, dialogue.system, False)
     for turn in dialogue.turns:
-        add(user, turn.user, False, split or tokenizer)
-        add(assistant, turn.assistant, True, tokenizer)
+        add(user, turn.user, False, torn)
+        add(assistant, turn.assistant, True)
     return ids, counted
 
 
 def batches(seed: int, tokenizer: Tokenizer, tokens: int, start: tuple[int, int] = (0, 0)) -> Iterator[Batch]:
-    """Endless batches of about `tokens` tokens from the place `start` on.
-
-    The same for the same seed, but for the BPE dropout, which the tokenizers library draws without a seed.
-    """
-    torn = Tokenizer.from_str(tokenizer.to_str())
-    torn.model.dropout = 0.1
+    """Endless batches of about `tokens` tokens from the place `start` on, the same for the same seed."""
     chunk, first = start
     while True:
         rng = random.Random(f"{seed}/{chunk}")
         rows = []
         for dialogue in dialogues(seed, chunk * CHUNK, CHUNK):
-            ids, counted = encode(dialogue, tokenizer, torn if rng.random() < TORN else None, rng.random() < BRIEF)
+            ids, counted = encode(dialogue, tokenizer, rng if rng.random() < TORN else None, rng.random() < BRIEF)
             rows.append((ids[:CONTEXT], counted[:CONTEXT]))
         rows.sort(key=lambda row: len(row[0]))
         groups: list[list[tuple[list[int], list[bool]]]] = [[]]
@@ -144,6 +150,27 @@ def build_model(vocabulary: int) -> GPT2LMHeadModel:
         tie_word_embeddings=True,
     )
     return GPT2LMHeadModel(config)
+
+
+def warm_start(model: GPT2LMHeadModel, folder: Path) -> None:
+    """Takes over the weights of a checkpoint of the same width and at most as many layers.
+
+    Layers it lacks are put in evenly, as copies of the one before that add nothing yet: both of their output
+    projections are zero, so the grown model starts with exactly the outputs of the small one.
+    """
+    small = GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32)
+    weights = {name: value for name, value in small.state_dict().items() if ".h." not in name}
+    old, new = small.config.n_layer, model.config.n_layer
+    if old > new:
+        raise ValueError(f"{folder} has {old} layers, more than the {new} of the model to train")
+    taken = -1
+    for i in range(new):
+        source = i * old // new
+        for name, value in small.transformer.h[source].state_dict().items():
+            idle = source == taken and ".c_proj." in f".{name}"
+            weights[f"transformer.h.{i}.{name}"] = torch.zeros_like(value) if idle else value
+        taken = source
+    model.load_state_dict(weights)
 
 
 def forward(model: GPT2LMHeadModel, ids: Tensor) -> Tensor:
@@ -260,6 +287,22 @@ def draw_losses(losses: list[float], path: Path) -> None:
     plt.close(figure)
 
 
+class Stop:
+    """Notes Ctrl+C and SIGTERM, so that the run ends after the step under way; `restore` puts the handlers back."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def _note(self, _number: int, _frame: object) -> None:
+        self.asked = True
+
+    def restore(self) -> None:
+        """The handlers that were there before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
 def _texts(seed: int, count: int) -> Iterator[str]:
     for dialogue in dialogues(seed, 0, count):
         for turn in dialogue.turns:
@@ -279,9 +322,13 @@ def train(options: argparse.Namespace) -> None:
         state = torch.load(options.state, weights_only=True)
     if state:
         tokenizer = Tokenizer.from_str(state["tokenizer"])
+    elif options.start_from:
+        tokenizer = Tokenizer.from_file(str(options.start_from / "tokenizer.json"))
     else:
         tokenizer = train_tokenizer(_texts(options.seed, TOKENIZER_DIALOGUES))
     model = build_model(tokenizer.get_vocab_size())
+    if options.start_from and not state:
+        warm_start(model, options.start_from)
     nn.Module.to(model, device)
     steppers = optimizers(model)
     losses: list[float] = []
@@ -293,6 +340,7 @@ def train(options: argparse.Namespace) -> None:
             stepper.load_state_dict(saved)
         losses, spent, place = state["losses"], state["seconds"], state["place"]
     print(f"{model.num_parameters():,} parameters, {tokenizer.get_vocab_size()} tokens, from step {len(losses)}")
+    stop = Stop()
     started = time.monotonic() - spent
     saved_at = time.monotonic()
     bar = tqdm(total=options.steps, initial=len(losses), unit="step", mininterval=5)
@@ -301,7 +349,7 @@ def train(options: argparse.Namespace) -> None:
         progress = len(losses) / options.steps
         if options.max_minutes:
             progress = max(progress, seconds / (60 * options.max_minutes))
-        if progress >= 1:
+        if progress >= 1 or stop.asked:
             break
         for stepper in steppers:
             for group in stepper.param_groups:
@@ -324,6 +372,7 @@ def train(options: argparse.Namespace) -> None:
             save_checkpoint(model, tokenizer, options.out, losses)
             saved_at = time.monotonic()
     bar.close()
+    stop.restore()
     _save_state(options.state, model, tokenizer, steppers, losses, place, time.monotonic() - started)
     save_checkpoint(model, tokenizer, options.out, losses)
     minutes, recent = (time.monotonic() - started) / 60, losses[-100:]
@@ -361,6 +410,11 @@ def main() -> None:
         "--max-minutes", type=float, default=150, help="end by then, with the rate brought down in time (150)"
     )
     parser.add_argument("--resume", action="store_true", help="go on from the last saved state")
+    parser.add_argument(
+        "--start-from",
+        type=Path,
+        help="warm start: weights and tokenizer of this checkpoint folder, nothing else of it",
+    )
     parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens per step, padding included (4096)")
     parser.add_argument(
         "--save-minutes", type=float, default=6, help="minutes between saved states and checkpoints (6)"

@@ -57,6 +57,34 @@ def test_held_out_questions_are_not_trained() -> None:
             assert set(kinds[language].ask).isdisjoint(kinds[language].ask_held_out)
 
 
+def plain(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text.lower())
+
+
+def test_no_dialogue_asks_a_held_out_question() -> None:
+    held_out = set()
+    for language in LANGUAGES:
+        for topic in load_topics():
+            side = topic.sides[language]
+            held_out |= {plain(q) for pattern in side.held_out for q in expand_all(pattern)}
+            held_out |= {plain(f.replace("{t}", t)) for t in side.terms for f in phrasing.HELD_OUT_DEFINE[language]}
+        for kinds in memory.KINDS.values():
+            held_out |= {plain(ask) for ask in kinds[language].ask_held_out}
+    asked = {plain(turn.user) for item in dialogues(11, 0, 3000) for turn in item.turns}
+    assert asked.isdisjoint(held_out)
+
+
+@pytest.mark.parametrize("name", sorted(facts.MAKERS))
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_held_out_facts_are_not_trained(name: str, language: str) -> None:
+    rng = random.Random(12)
+    trained, held_out = (
+        {plain(facts.MAKERS[name][1](language, rng, held).question) for _ in range(count)}
+        for held, count in ((False, 3000), (True, 300))
+    )
+    assert trained.isdisjoint(held_out)
+
+
 def test_every_answer_holds_the_words_it_is_judged_by() -> None:
     for topic in load_topics():
         for language in LANGUAGES:
@@ -96,6 +124,46 @@ def test_sums_are_right() -> None:
         first, sign, second, result = int(found[1]), found[2], int(found[3]), int(found[4])
         assert result == (first + second if sign == "+" else first - second)
         assert max(first, second, result) <= 20
+
+
+def test_sums_that_are_refused_lie_outside() -> None:
+    rng = random.Random(13)
+    for language in LANGUAGES:
+        for _ in range(500):
+            question = facts.too_large(language, rng)
+            first, second = (int(number) for number in re.findall(r"\d+", question))
+            plus = "+" in question or "plus" in question or "加" in question
+            minus = "-" in question or "minus" in question or "减" in question
+            if plus:
+                assert first + second > 20
+            elif minus:
+                assert first > 20 or first < second
+            else:
+                assert re.search(r"[*×x/÷]|times|divided|乘|除", question)
+
+
+def test_a_follow_up_asks_the_same_of_another_thing() -> None:
+    rng = random.Random(14)
+    for language in LANGUAGES:
+        for topic in ("capital", "opposite", "colour"):
+            for _ in range(100):
+                after = facts.follow_up(topic, language, rng)
+                assert after is not None
+                assert is_right(after.answer, after.required), after
+        assert facts.follow_up("planet", language, rng) is None
+
+
+def test_frames_hold_their_term_and_synonyms_change_a_question() -> None:
+    rng = random.Random(15)
+    for language, term, question in (
+        ("en", "dropout", "how do i start the server"),
+        ("zh", "随机失活", "怎么启动服务"),
+    ):
+        for _ in range(300):
+            assert term in phrasing.frame(term, language, rng)
+        others = {phrasing.synonyms(question, language, rng) for _ in range(50)}
+        assert len(others) > 10
+        assert phrasing.synonyms("xyz", language, rng) == "xyz"
 
 
 def test_the_article_s_example_has_91_parameters() -> None:
@@ -148,4 +216,6 @@ def test_slips_stay_small() -> None:
     for _ in range(200):
         slipped = phrasing.typo("what does dropout mean", rng)
         assert abs(len(slipped) - len("what does dropout mean")) <= 1
+        assert abs(len(phrasing.typo_zh("什么是随机失活", rng)) - len("什么是随机失活")) <= 1
     assert phrasing.typo("a bc", rng) == "a bc"
+    assert phrasing.typo_zh("好", rng) == "好"

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import random
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 from tokenizers import Tokenizer
+from transformers import GPT2LMHeadModel
 
 from app.starter import train
 from app.starter.train import CHECKPOINT, batches, encode, rate
 
 
-def options(folder: Path, steps: int, resume: bool = False) -> argparse.Namespace:
+def options(folder: Path, steps: int, resume: bool = False, start_from: Path | None = None) -> argparse.Namespace:
     return argparse.Namespace(
         seed=1, threads=0, device="cpu", resume=resume, state=folder / "state.pt", steps=steps, max_minutes=0,
-        batch_tokens=512, save_minutes=60, out=folder / "checkpoint",
+        batch_tokens=512, save_minutes=60, out=folder / "checkpoint", start_from=start_from,
     )  # fmt: skip
 
 
@@ -46,10 +49,62 @@ def test_training_learns_and_resumes(tmp_path: Path) -> None:
     assert not (tmp_path / "checkpoint.old").exists()
 
 
-def test_batches_go_on_from_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "TORN", 0.0)  # the tokenizers library draws its dropout without a seed
+@pytest.mark.usefixtures("small")
+def test_a_warm_start_takes_over_a_smaller_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train.train(options(tmp_path, steps=3))
+    first = tmp_path / "checkpoint"
+    tokenizer = Tokenizer.from_file(str(first / "tokenizer.json"))
+    monkeypatch.setattr(train, "LAYERS", 3)
+    model = train.build_model(tokenizer.get_vocab_size())
+    train.warm_start(model, first)
+    ids = torch.randint(4, tokenizer.get_vocab_size(), (2, 9))
+    small_model = GPT2LMHeadModel.from_pretrained(first, dtype=torch.float32)
+    torch.testing.assert_close(model(ids).logits, small_model(ids).logits)
+
+    later = tmp_path / "later"
+    train.train(options(later, steps=2, start_from=first))
+    grown = GPT2LMHeadModel.from_pretrained(later / "checkpoint")
+    assert grown.config.n_layer == 3
+    assert Tokenizer.from_file(str(later / "checkpoint" / "tokenizer.json")).get_vocab() == tokenizer.get_vocab()
+    monkeypatch.setattr(train, "LAYERS", 1)
+    with pytest.raises(ValueError, match="3 layers"):
+        train.warm_start(train.build_model(tokenizer.get_vocab_size()), later / "checkpoint")
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_training_and_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    before = signal.getsignal(number)
+    loss_of, calls = train.loss_of, []
+
+    def third_time(model: GPT2LMHeadModel, batch: train.Batch) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 3:
+            signal.raise_signal(number)
+        return loss_of(model, batch)
+
+    monkeypatch.setattr(train, "loss_of", third_time)
+    train.train(options(tmp_path, steps=50))
+    assert len(torch.load(tmp_path / "state.pt", weights_only=True)["losses"]) == 3
+    assert (tmp_path / "checkpoint" / "model.safetensors").exists()
+    assert signal.getsignal(number) == before
+
+
+def test_tearing_loses_nothing_and_follows_its_seed() -> None:
+    text = "what's the difference between dropout and regularisation? 随机失活"
+    torn = [train.tear(text, random.Random(seed)) for seed in range(50)]
+    assert all("".join(pieces) == text for pieces in torn)
+    assert torn == [train.tear(text, random.Random(seed)) for seed in range(50)]
+    assert max(map(len, torn)) > 3
+
+
+def test_batches_are_repeatable_and_go_on_from_their_place() -> None:
     tokenizer = Tokenizer.from_file(str(CHECKPOINT / "tokenizer.json"))
     whole = list(itertools.islice(batches(1, tokenizer, 4096), 6))
+    again = itertools.islice(batches(1, tokenizer, 4096), 6)
+    assert all(torch.equal(one.ids, other.ids) for one, other in zip(whole, again, strict=True))
     later = list(itertools.islice(batches(1, tokenizer, 4096, whole[3].after), 2))
     for one, other in zip(whole[4:], later, strict=True):
         assert one.after == other.after
