@@ -132,6 +132,7 @@ def test_digits_to_learn_from_are_here_or_it_is_told_where_they_were_looked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("TROIKA_MNIST_PATH", raising=False)
     away = services.digits(load_settings())
     assert away.level == "ok"
     assert "mnist.npz isn't there" in away.found
