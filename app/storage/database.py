@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,7 @@ class Database:
         self.url = normalised(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._timeout_s = timeout_s
+        self._writing = threading.Lock()
         extension = SQLAlchemy(session_options={"expire_on_commit": False})
         wait = {"timeout": timeout_s} if self.is_sqlite else {"connect_timeout": max(2, round(timeout_s))}
         app.config["SQLALCHEMY_ENGINES"] = {
@@ -91,10 +93,25 @@ class Database:
     @contextlib.contextmanager
     def write(self) -> Iterator[Session]:
         """A transaction that is committed at the end of the block, or not at all if the block raises."""
-        with _translated(), self._sessions.begin() as session:
+        with self._turn_to_write(), _translated(), self._sessions.begin() as session:
             # SQLite is to take the write lock at once: a reader that turns writer fails without waiting.
             session.connection(execution_options={"troika_write": True})
             yield session
+
+    @contextlib.contextmanager
+    def _turn_to_write(self) -> Iterator[None]:
+        """SQLite's writers find out by trying whose turn it is: of many threads some never get there in time, and all
+        hold a connection meanwhile. So they wait here.
+        """
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._writing.acquire(timeout=self._timeout_s):
+            raise DatabaseUnavailableError("The database is locked. Try again later.")
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     def scrub(self) -> bool:
         """See to it that what was deleted is in no file any more; returns False if a reader was in the way.
