@@ -30,7 +30,10 @@ class Exchange:
 
 @dataclass
 class Report:
-    """What became of the requests of a crowd. `refused` is by status and code; `faults` is what must not be."""
+    """What became of the requests of a crowd. `refused` is by status and code; `faults` is what must not be.
+
+    Whoever was refused asks again later; a stream whose turn could not be stored counts as refused too.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
@@ -111,6 +114,13 @@ class Crowd:
                 answer.sort(key=_choice)
             else:
                 answer = [(str(status), json.loads(body))]
+            if answer[-1][0] == "error":
+                # Computed, but a slow disk kept it from being stored in time: the stream says so and isn't complete.
+                code = answer[-1][1]["error"]["code"]
+                report.refused[f"stream {code}"] += 1
+                if code != "database_unavailable":
+                    report.faults.append(f"{exchange} ended with {code}")
+                break
             found.append(_lasting(answer))
             if "x-conversation-id" in headers:
                 conversation = {"conversation_id": headers["x-conversation-id"]}
