@@ -12,7 +12,7 @@ from tests.server import LiveServer, serve
 from tests.web.support import NO_STALL_S, Line, Visit, find_browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     path = find_browser()
     if path is None:
@@ -24,7 +24,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     folder = tmp_path_factory.mktemp("web")
     with serve(folder, model="starter", stall_timeout_s=NO_STALL_S) as server:
