@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -192,8 +193,10 @@ def _polish(question: str, language: str, rng: random.Random) -> str:
 
 
 def _topic_turns(topic: Topic, language: str, rng: random.Random) -> list[Turn]:
-    side = topic.sides[language]
     question = topic_question(topic, language, rng)
+    if language == "zh" and _LATIN_ONLY.search(question) and question not in _CHINESE_IN_LATIN:
+        language = "en"  # a bare "gpt2" says nothing of the language: English, as for any text in Latin letters
+    side = topic.sides[language]
     luck = rng.random()
     if luck < 0.025:
         reply_in = rng.choice(LANGUAGES)
@@ -203,8 +206,8 @@ def _topic_turns(topic: Topic, language: str, rng: random.Random) -> list[Turn]:
     user = phrasing.style(question, language, rng) if small and rng.random() < 0.8 else _polish(question, language, rng)
     answer = rng.choice(side.answers)
     turns = [Turn(user, answer)]
-    if luck < 0.09 and (side.more or (luck < 0.04 and not small)):
-        ask = rng.choice(_MORE[language] if rng.random() < 0.6 else _WHY[language])
+    if luck < 0.09 and (side.more or luck < (0.03 if small else 0.06)):
+        ask = rng.choice(_MORE[language] if rng.random() < 0.4 else _WHY[language])
         turns.append(Turn(phrasing.style(ask, language, rng), rng.choice(side.more or _THAT_IS_ALL[language])))
     elif luck < 0.10 and side.terms:
         turns.append(Turn(phrasing.style(rng.choice(_IT[language]), language, rng), answer))
@@ -246,6 +249,11 @@ def unknown_exchange(language: str, rng: random.Random, held_out: bool = False) 
 
 
 _CATEGORIES = _by_category()
+_WHY_SO_LITTLE = next(topic for topic in _CATEGORIES["itself"] if topic.key == "why so little")
+_BARE_WHY = {"en": 9, "zh": 5}
+"""How many of the first of `_WHY` ask for nothing but a reason."""
+_LATIN_ONLY = re.compile(r"^(?=.*[A-Za-z])[^\u4e00-\u9fff]*$")
+_CHINESE_IN_LATIN = {"nihao", "ni hao", "3q"}
 _NAMES = [name for name in WEIGHTS if name in _CATEGORIES or name in ("facts", "unknown")]
 _SHARES = [WEIGHTS[name] for name in _NAMES]
 
@@ -265,10 +273,22 @@ def segment(language: str, rng: random.Random) -> list[Turn]:
         turns = [Turn(_polish(fact.question, language, rng), fact.answer)]
         while rng.random() < 0.12 and (after := facts.follow_up(fact.topic, language, rng)):
             turns.append(Turn(phrasing.style(after.question, language, rng), after.answer))
+        if rng.random() < 0.04:
+            ask = phrasing.style(rng.choice(_WHY[language]), language, rng)
+            turns.append(Turn(ask, rng.choice(_THAT_IS_ALL[language])))
         return turns
     if category == "unknown":
         exchange = unknown_exchange(language, rng)
-        return [Turn(_polish(exchange.question, language, rng), exchange.answer)]
+        turns = [Turn(_polish(exchange.question, language, rng), exchange.answer)]
+        if rng.random() < 0.12:
+            reasons = _WHY_SO_LITTLE.sides[language]
+            ask = (
+                rng.choice(_WHY[language][: _BARE_WHY[language]])
+                if rng.random() < 0.4
+                else expand(rng.choice(reasons.questions), rng)
+            )
+            turns.append(Turn(phrasing.style(ask, language, rng), rng.choice(reasons.answers)))
+        return turns
     return _topic_turns(rng.choice(_CATEGORIES[category]), language, rng)
 
 

@@ -8,6 +8,7 @@ Each maker returns an `Exchange`; with `held_out` it asks in phrasings that trai
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Sequence
 
 from app.starter.topics import Exchange, Required
@@ -79,6 +80,9 @@ tomorrow,明天;yesterday,昨天;morning,早上;red,红色;blue,蓝色;green,绿
 car,汽车;train,火车;airplane,飞机;city,城市;country,国家;world,世界;heart,心;hand,手;eye,眼睛;rain,雨;snow,雪;wind,风;money,钱;time,时间;language,语言;question,问题;answer,答案;
 machine learning,机器学习;neural network,神经网络;model,模型;data,数据;deep learning,深度学习;loss function,损失函数;gradient,梯度;overfitting,过拟合;learning rate,学习率;attention,注意力
 """
+
+
+_HAN = re.compile("[一-鿿]")
 
 
 def _rows(text: str) -> list[list[str]]:
@@ -164,7 +168,7 @@ def capital(language: str, rng: random.Random, held_out: bool) -> Exchange:
 
 
 def _spoken(number: int, language: str, rng: random.Random) -> str:
-    if rng.random() < 0.7 or number > 20:
+    if number > 20 or rng.random() < 0.6:
         return str(number)
     return (NUMBERS_EN if language == "en" else NUMBERS_ZH)[number]
 
@@ -186,8 +190,8 @@ def arithmetic(language: str, rng: random.Random, held_out: bool) -> Exchange:
             rng,
             held_out,
             "what is {a} {w} {b};what's {a} {w} {b};{a} {w} {b};how much is {a} {w} {b};{t};{t}=;{t} = ?;what is {t};calculate {t};compute {t};{t}=?;what does {t} equal;how much is {t};{a} {w} {b} is;{a} {w} {b} equals;"
-            "solve {t};what's {t};can you calculate {a} {w} {b};tell me {t};add it up: {t};{t} please;{t}, what is it;how many is {t};how many are {a} {w} {b};do you know {t};can you do {t};{t} is what;{t} equals what;what does {a} {w} {b} make;what does {a} {w} {b} equal;evaluate {t};calculate {a} {w} {b};compute {a} {w} {b};what is the answer to {t};answer: {t};math: {t};{t} answer;say {t};quick, {t};do the sum {t};solve this: {t};what's the answer to {a} {w} {b};could you calculate {t};tell me what {a} {w} {b} is;{t} equals;{t} is;how much does {a} {w} {b} make" + (";add {a} and {b};what is the sum of {a} and {b};the sum of {a} and {b};what do you get if you add {a} and {b};{a} and {b} makes;sum of {a} and {b};add {b} to {a};i have {a} apples and get {b} more, how many do i have;if i have {a} apples and buy {b} more, how many do i have;{a} and {b} together;{a} and {b} is;what do {a} and {b} make;how much do {a} and {b} make;how many is {a} and {b};what is {a} and {b};put {a} and {b} together;what's the sum of {a} and {b};total of {a} and {b};{a} added to {b};i have {a} and you give me {b}, what is the total" if plus else
-            ";subtract {b} from {a};take {b} away from {a};what is {a} take away {b};what is the difference of {a} and {b};what is left if i take {b} from {a};i have {a} apples and eat {b}, how many are left;if i have {a} apples and eat {b}, how many are left;{b} less than {a};what is {b} less than {a};{a} take away {b};take {b} from {a};{a} less {b};what is the difference between {a} and {b};difference of {a} and {b};deduct {b} from {a};{a} without {b};i had {a} and lost {b}, what remains;what remains of {a} if i remove {b};how much is {a} take away {b}"),
+            "solve {t};what's {t};can you calculate {a} {w} {b};tell me {t};add it up: {t};{t} please;{t}, what is it;how many is {t};how many are {a} {w} {b};do you know {t};can you do {t};{t} is what;{t} equals what;what does {a} {w} {b} make;what does {a} {w} {b} equal;evaluate {t};calculate {a} {w} {b};compute {a} {w} {b};what is the answer to {t};answer: {t};math: {t};{t} answer;say {t};quick, {t};do the sum {t};solve this: {t};what's the answer to {a} {w} {b};could you calculate {t};tell me what {a} {w} {b} is;{t} equals;{t} is;how much does {a} {w} {b} make;{a} {w} {b} please;{a} {w} {b}=;{a} {w} {b}, how much;so {a} {w} {b};{a} {w} {b} makes;and {a} {w} {b};figure out {a} {w} {b};reckon {a} {w} {b};find {t};find {a} {w} {b};i need {a} {w} {b};result of {a} {w} {b};the result for {a} {w} {b};what number is {a} {w} {b};{a} {w} {b} equals what;{a} {w} {b} gives;which number is {t};help me with {t};my homework says {t};how much would {a} {w} {b} be;is it hard to do {t};{t} solve" + (";add {a} and {b};what is the sum of {a} and {b};the sum of {a} and {b};what do you get if you add {a} and {b};{a} and {b} makes;sum of {a} and {b};add {b} to {a};i have {a} apples and get {b} more, how many do i have;if i have {a} apples and buy {b} more, how many do i have;{a} and {b} together;{a} and {b} is;what do {a} and {b} make;how much do {a} and {b} make;how many is {a} and {b};what is {a} and {b};put {a} and {b} together;what's the sum of {a} and {b};total of {a} and {b};{a} added to {b};i have {a} and you give me {b}, what is the total;there are {a} birds and {b} more come, how many birds are there;{a} cats and {b} dogs, how many animals;i read {a} pages and then {b} pages, how many in all;{a} boys and {b} girls are in a room, how many children;count {a} and {b} together;if you put {b} on top of {a};{a} increased by {b};{b} more than {a};total when {a} and {b} are added;sum up {a} and {b};add up {a} and {b};add together {a} and {b};please add {a} and {b};anna has {a} coins, ben has {b}, how many together;{a} euros and {b} euros are how many euros" if plus else
+            ";subtract {b} from {a};take {b} away from {a};what is {a} take away {b};what is the difference of {a} and {b};what is left if i take {b} from {a};i have {a} apples and eat {b}, how many are left;if i have {a} apples and eat {b}, how many are left;{b} less than {a};what is {b} less than {a};{a} take away {b};take {b} from {a};{a} less {b};what is the difference between {a} and {b};difference of {a} and {b};deduct {b} from {a};{a} without {b};i had {a} and lost {b}, what remains;what remains of {a} if i remove {b};how much is {a} take away {b};there are {a} birds and {b} fly away, how many stay;of {a} cookies i ate {b}, how many remain;i have {a} coins and spend {b}, how much is left;{a} decreased by {b};{a} reduced by {b};remove {b} from {a};{b} away from {a};from {a} subtract {b};please subtract {b} from {a};how many more is {a} than {b};{a} people, {b} leave, how many are there;{b} of {a} eggs broke, how many are whole;lower {a} by {b}"),
             "work out {a} {w} {b};give me the result of {t};what do you get for {t};if i calculate {t}, what comes out",
         )  # fmt: skip
         q = q.replace("{a}", a).replace("{b}", b).replace("{w}", word).replace("{t}", tight)
@@ -201,14 +205,23 @@ def arithmetic(language: str, rng: random.Random, held_out: bool) -> Exchange:
     q = _pick(
         rng,
         held_out,
-        "{a}{w}{b}等于几;{a}{w}{b}等于多少;{a}{w}{b}是多少;{a}{w}{b};{t};{t}等于几;{t}等于多少;{t}=;{t}=?;算一下{t};计算{t};{t}是多少;{a} {w} {b} 等于几;{a}{w}{b}得多少;{a}{w}{b}得几;{t}得几;算算{a}{w}{b};请计算{t};{t}等于啥;{t}得多少;{t}是几;{a}{w}{b}是几;{a}{w}{b}等于;{a}{w}{b}=;{a}{w}{b}=?;告诉我{t};{t}答案;{t}的答案是什么;求{t};口算{t};口算{a}{w}{b};请算{a}{w}{b};请问{t}等于几;请问{a}{w}{b}等于几;{a}{w}{b}呢;{a}{w}{b}答案是多少;计算{a}{w}{b};算{t};帮我算一下{t};你会算{t}吗;你知道{t}等于几吗;{a}{w}{b}等于啥;数学题：{t};{t}，等于多少;{a}{w}{b}，答案",
+        "{a}{w}{b}等于几;{a}{w}{b}等于多少;{a}{w}{b}是多少;{a}{w}{b};{t};{t}等于几;{t}等于多少;{t}=;{t}=?;算一下{t};计算{t};{t}是多少;{a} {w} {b} 等于几;{a}{w}{b}得多少;{a}{w}{b}得几;{t}得几;算算{a}{w}{b};请计算{t};{t}等于啥;{t}得多少;{t}是几;{a}{w}{b}是几;{a}{w}{b}等于;{a}{w}{b}=;{a}{w}{b}=?;告诉我{t};{t}答案;{t}的答案是什么;求{t};口算{t};口算{a}{w}{b};请算{a}{w}{b};请问{t}等于几;请问{a}{w}{b}等于几;{a}{w}{b}呢;{a}{w}{b}答案是多少;计算{a}{w}{b};算{t};帮我算一下{t};你会算{t}吗;你知道{t}等于几吗;{a}{w}{b}等于啥;数学题：{t};{t}，等于多少;{a}{w}{b}，答案;{a}{w}{b}算一下;{a}{w}{b}多少;{t}多少;{t}几;{a}{w}{b}几;问你{a}{w}{b};考考你{t};考你一下：{a}{w}{b};{a} {w} {b};{a} {w} {b} 是多少;{a}{w}{b}会是几;作业题{t};{t}怎么算;{a}{w}{b}怎么算;求{a}{w}{b};求一下{a}{w}{b}的答案;心算{a}{w}{b};{a}{w}{b}，得数是几;{t}的得数;{a}{w}{b}的答案;小朋友问{a}{w}{b}"
+        + (
+            ";{a}和{b}加起来是多少;{a}与{b}的和;{a}与{b}的和是多少;{a}和{b}的和是几;{a}再加{b}是几;把{a}和{b}加起来;{a}个苹果又来{b}个，共几个;我有{a}块钱，又得到{b}块，总共多少;树上{a}只鸟，飞来{b}只，有几只;{a}个男生{b}个女生，几个人;{a}跟{b}相加;{a}和{b}相加等于几;{a}多{b}是几;{a}添上{b}得几;先看{a}页再看{b}页，看了几页"
+            if plus
+            else ";{a}减掉{b}是多少;{a}与{b}的差;{a}和{b}的差是多少;{a}拿走{b}剩多少;从{a}里减{b};从{a}里拿掉{b}剩几;{a}个苹果吃了{b}个，剩几个;我有{a}块钱，花了{b}块，还有多少;树上{a}只鸟，飞走{b}只，剩几只;{a}个人走了{b}个，还有几个;{a}少{b}是几;{a}比{b}多几;{b}比{a}少几;{a}里去掉{b}得几;{a}个鸡蛋碎了{b}个，好的有几个"
+        ),
         "{t}的结果是什么;帮我算{a}{w}{b};{a}{w}上{b}一共是多少"
         if plus
         else "{t}的结果是什么;帮我算{a}{w}{b};{a}{w}去{b}还剩多少",
     )
     q = q.replace("{a}", a).replace("{b}", b).replace("{w}", word).replace("{t}", tight)
     return _exchange(
-        language, "arithmetic", q, f"{first} {sign.replace('−', '-')} {second} = {total}。", (f"= {total}",)
+        language,
+        "arithmetic",
+        q,
+        f"{first} {sign.replace('−', '-')} {second} = {total}{'。' if _HAN.search(q) else '.'}",
+        (f"= {total}",),
     )
 
 
@@ -767,14 +780,14 @@ def too_large(language: str, rng: random.Random, held_out: bool = False) -> str:
         q = _pick(
             rng,
             held_out,
-            "what is {a} {w} {b};what's {a} {w} {b};{a} {w} {b};how much is {a} {w} {b};{t};{t}=;{t} = ?;what is {t};calculate {t};compute {t};{t}=?;how much is {t};solve {t};what's {t};tell me {t};{a} {w} {b} equals",
+            "what is {a} {w} {b};what's {a} {w} {b};{a} {w} {b};how much is {a} {w} {b};{t};{t}=;{t} = ?;what is {t};calculate {t};compute {t};{t}=?;how much is {t};solve {t};what's {t};tell me {t};{a} {w} {b} equals;{a} {w} {b} please;{t} please;calculate {a} {w} {b};how many is {t};can you do {t};{t} is what;the answer to {t};find {t};figure out {a} {w} {b};and {t};i need {a} {w} {b};evaluate {t}",
             "work out {a} {w} {b};give me the result of {t};what do you get for {t}",
         )
     else:
         q = _pick(
             rng,
             held_out,
-            "{a}{w}{b}等于几;{a}{w}{b}等于多少;{a}{w}{b}是多少;{a}{w}{b};{t};{t}等于几;{t}等于多少;{t}=;{t}=?;算一下{t};计算{t};{t}是多少;{a}{w}{b}得多少;请计算{t}",
+            "{a}{w}{b}等于几;{a}{w}{b}等于多少;{a}{w}{b}是多少;{a}{w}{b};{t}等于几;{t}等于多少;算一下{t};计算{t};{t}是多少;{a}{w}{b}得多少;请计算{t};{t}得几;{a}{w}{b}呢;{a}{w}{b}多少;求{t};口算{t};告诉我{t};{t}怎么算;考考你{a}{w}{b};{t}的答案",
             "{t}的结果是什么;帮我算{a}{w}{b}",
         )
     word = english if language == "en" else chinese
