@@ -163,4 +163,7 @@ def training_jobs(settings: Settings, database: Database) -> TrainingJobs:
     )
     weights = KeptWeights(Path(settings.training_folder), settings.training_kept, settings.training_max_age_days)
     records = JobRecords(database, on_interrupted=weights.remove)
-    return TrainingJobs(records, weights, JobLimits(settings.training_max_waiting, TRAINING_LISTENERS, process))
+    limits = JobLimits(
+        settings.training_max_waiting, TRAINING_LISTENERS, settings.training_max_workers, process=process
+    )
+    return TrainingJobs(records, weights, limits)

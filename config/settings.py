@@ -222,7 +222,10 @@ class Settings(BaseSettings):
     training_max_s: int = _setting(
         600, "Seconds after which a training run stops, with what it has learnt.", "5 to 86400", ge=5, le=86_400
     )
-    training_threads: int = _setting(1, "Threads of a training run.", "1 to 256", ge=1, le=256)
+    training_threads: int = _setting(1, "Threads of each worker of a training run.", "1 to 256", ge=1, le=256)
+    training_max_workers: int = _setting(
+        4, "Workers that a training run may ask for: processes of about 300 MB each.", "1 to 64", ge=1, le=64
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", "How much is logged.", "debug, info, warning or error"
     )

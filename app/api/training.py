@@ -66,6 +66,8 @@ def jobs() -> TrainingJobs:
 def start(options: TrainingOptions, query: StartQuery) -> Any:
     if request.is_json and not isinstance(request.get_json(), dict):
         raise field_error(None, "it must be a JSON object")
+    if options.workers > jobs().max_workers:
+        raise field_error("workers", f"{options.workers} are asked for; this service allows {jobs().max_workers}")
     owner = conversation_owner()
     if not query.wait:
         record = jobs().submit(options, owner)

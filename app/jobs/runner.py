@@ -48,10 +48,13 @@ class NotTrainedError(Exception):
 
 @dataclass(frozen=True)
 class JobLimits:
-    """How many jobs may wait, how many requests may follow jobs, and what each job's process may use."""
+    """How many jobs may wait, how many requests may follow jobs, into how many workers a job may be divided, and what
+    each job's process may use.
+    """
 
     max_waiting: int = 4
     max_listeners: int = 32
+    max_workers: int = 4
     process: ProcessLimits = field(default_factory=ProcessLimits)
 
 
@@ -73,6 +76,11 @@ class TrainingJobs:
         ]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def max_workers(self) -> int:
+        """The most that the options of a job may ask for."""
+        return self._limits.max_workers
 
     def counts(self) -> Counter[Status]:
         """How many jobs of this process are in each status; of those that ended, since its start."""

@@ -18,6 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -36,9 +37,11 @@ from app.training.events import (
 from app.training.files import write_atomically
 from app.training.options import TrainingOptions
 from app.training.progress_bar import ProgressBar
+from app.training.workers import Workers
 
 CANCEL_GRACE_S = 0.5  # how long a cancelled run may take to notice, before the process ends under it
-LIMIT_GRACE_S = 10.0  # likewise for a run whose time is up, which then still evaluates and saves
+LOST_GRACE_S = 2.0  # and how long the end of a worker may take, when it can't be reached any more
+LIMIT_GRACE_S = 10.0  # for a run whose time is up, which then still evaluates and saves
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,6 +76,7 @@ def _run(
 
     from app.training import data
     from app.training.cost import network_cost
+    from app.training.group import GroupError
     from app.training.trainer import CancelledError, TrainingError, describe, train
     from app.training.weights import save_weights
 
@@ -89,14 +93,19 @@ def _run(
         if output is not None:
             output.mkdir(parents=True, exist_ok=True)
         url = None if arguments.no_download else data.MNIST_URL
-        dataset = data.load(options.dataset, arguments.mnist_path, options.train_fraction, url=url)
-        reporter.write(
-            "started",
-            dataset=describe(options, dataset),
-            options=options.model_dump(),
-            parameters=network_cost(options.widths).parameters,
-        )
-        trained = train(options, dataset, callbacks)
+        with _workers(arguments, options, reporter) as workers:
+            dataset = data.load(options.dataset, arguments.mnist_path, options.train_fraction, url=url)
+            reporter.write(
+                "started",
+                dataset=describe(options, dataset),
+                options=options.model_dump(),
+                parameters=network_cost(options.widths).parameters,
+            )
+            try:
+                trained = train(options, dataset, callbacks, workers.join() if workers else None)
+            except GroupError:
+                time.sleep(LOST_GRACE_S)  # whoever waits for the workers' ends can say which it was, and how
+                raise
         files: dict[str, str] = {}
         if output is not None:
             weights, result = output / "weights.safetensors", output / "result.json"
@@ -110,6 +119,8 @@ def _run(
         reporter.write("error", kind="dataset", message=str(error))
     except TrainingError as error:
         reporter.write("error", kind="training", message=str(error))
+    except GroupError as error:
+        reporter.write("error", kind="crashed", message=f"A worker can't be reached: {error}")
     except OSError as error:
         reporter.write("error", kind="storage", message=f"could not write to {output}: {error.strerror or error}")
     except Exception as error:
@@ -119,6 +130,18 @@ def _run(
         reporter.write("done", result=trained.result, files=files)
         return EXIT_DONE
     return EXIT_ERROR
+
+
+def _workers(
+    arguments: argparse.Namespace, options: TrainingOptions, reporter: Reporter
+) -> AbstractContextManager[Workers | None]:
+    """The other workers, if there are to be any. If one of them is lost, so is the run."""
+
+    def on_lost(message: str) -> None:
+        if reporter.write("error", kind="crashed", message=message):
+            os._exit(EXIT_ERROR)
+
+    return Workers(options, arguments.threads, on_lost) if options.workers > 1 else nullcontext()
 
 
 def _watch(arguments: argparse.Namespace, reporter: Reporter, cancelled: threading.Event) -> None:

@@ -1,7 +1,7 @@
 """The layers of a dense network, with the forward and backward pass of each written out.
 
 A layer describes itself (`Flatten`, `Dense`, `Dropout`: Keras's names, initialisers and layouts). A *pass* is a
-layer bound to a fixed number of rows: it owns its buffers, so that a training step allocates nothing.
+layer bound to a fixed share of a batch: it owns its buffers, so that a training step allocates nothing.
 Left to others: the order of layers and the loop (`model`), the loss (`losses`), the update (`optimizers`).
 """
 
@@ -15,11 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from app.training.shares import Share
+
 Activation = Literal["relu"]
 
 
 class Pass(Protocol):
-    """A layer's computation for a fixed number of rows."""
+    """A layer's computation for a share of a batch: all of it, unless several workers divide it."""
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """`x` [rows, inputs] to [rows, outputs]; the result is overwritten by the next call."""
@@ -51,8 +53,8 @@ class Layer(Protocol):
         """Set fresh values in the bound parameters."""
         ...
 
-    def make_pass(self, rows: int, first: bool) -> Pass | None:
-        """Buffers for `rows` examples; `first` layers need no gradient by their input. None: nothing to compute."""
+    def make_pass(self, share: Share, first: bool) -> Pass | None:
+        """Buffers for a share of a batch; `first` layers need no gradient by their input. None: nothing to compute."""
         ...
 
 
@@ -74,7 +76,7 @@ class Flatten:
     def initialize(self, generator: torch.Generator) -> None:
         """Nothing is learnt."""
 
-    def make_pass(self, rows: int, first: bool) -> Pass | None:
+    def make_pass(self, share: Share, first: bool) -> Pass | None:
         return None
 
 
@@ -105,26 +107,29 @@ class Dropout:
     def initialize(self, generator: torch.Generator) -> None:
         self.bits = np.random.SFC64(int(torch.randint(2**62, (), generator=generator)))
 
-    def make_pass(self, rows: int, first: bool) -> Pass | None:
-        return DropoutPass(self, rows) if self.keep < 65536 else None
+    def make_pass(self, share: Share, first: bool) -> Pass | None:
+        return DropoutPass(self, share) if self.keep < 65536 else None
 
 
 class DropoutPass:
-    """`Dropout` for a fixed number of rows."""
+    """`Dropout` for a share of a batch. The random words are drawn for the whole batch, of which each worker uses its
+    own: so a run drops the same units however many workers divide it.
+    """
 
-    def __init__(self, layer: Dropout, rows: int) -> None:
+    def __init__(self, layer: Dropout, share: Share) -> None:
         self._layer = layer
         self._scale = np.float32(65536 / layer.keep)
-        self._kept = np.empty(rows * layer.units, dtype=np.bool_)
-        self._words = math.ceil(self._kept.size / 4)
-        self._mask = torch.empty(rows, layer.units)  # 0 or 1/(1 - rate)
+        self._kept = np.empty(share.rows * layer.units, dtype=np.bool_)
+        self._words = math.ceil(share.whole * layer.units / 4)
+        self._used = slice(share.start * layer.units, share.stop * layer.units)
+        self._mask = torch.empty(share.rows, layer.units)  # 0 or 1/(1 - rate)
         self._flat_mask = self._mask.numpy().reshape(-1)
-        self._out = torch.empty(rows, layer.units)
+        self._out = torch.empty(share.rows, layer.units)
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         if not training:
             return x
-        bits = self._layer.bits.random_raw(self._words).view(np.uint16)[: self._kept.size]
+        bits = self._layer.bits.random_raw(self._words).view(np.uint16)[self._used]
         np.less(bits, self._layer.keep, out=self._kept)
         np.multiply(self._kept, self._scale, out=self._flat_mask)
         return torch.mul(x, self._mask, out=self._out)
@@ -158,8 +163,8 @@ class Dense:
         self.kernel.uniform_(-limit, limit, generator=generator)
         self.bias.zero_()
 
-    def make_pass(self, rows: int, first: bool) -> Pass | None:
-        return DensePass(self, rows, first)
+    def make_pass(self, share: Share, first: bool) -> Pass | None:
+        return DensePass(self, share.rows, first)
 
 
 class DensePass:

@@ -16,8 +16,11 @@ LossName = Literal["cross-entropy", "mse"]
 class Loss(Protocol):
     """Log-probabilities and one-hot targets are both [rows, classes]."""
 
-    def gradient(self, log_probs: Tensor, targets: Tensor, out: Tensor) -> Tensor:
-        """Gradient of the batch's mean loss by the logits, written to `out` [rows, classes]."""
+    def gradient(self, log_probs: Tensor, targets: Tensor, batch_rows: int, out: Tensor) -> Tensor:
+        """Gradient by the logits of the mean loss of a batch of `batch_rows`, of which these may be a share.
+
+        Written to `out` [rows, classes].
+        """
         ...
 
     def total(self, log_probs: Tensor, targets: Tensor) -> float:
@@ -28,9 +31,9 @@ class Loss(Protocol):
 class CrossEntropy:
     """-log p(right class), from logits."""
 
-    def gradient(self, log_probs: Tensor, targets: Tensor, out: Tensor) -> Tensor:
+    def gradient(self, log_probs: Tensor, targets: Tensor, batch_rows: int, out: Tensor) -> Tensor:
         torch.exp(log_probs, out=out)
-        return out.sub_(targets).mul_(1.0 / log_probs.shape[0])
+        return out.sub_(targets).mul_(1.0 / batch_rows)
 
     def total(self, log_probs: Tensor, targets: Tensor) -> float:
         return -float((log_probs * targets).sum(dtype=torch.float64))
@@ -39,10 +42,9 @@ class CrossEntropy:
 class MeanSquaredError:
     """Mean over the classes of (p - target)², where p is the softmax of the logits, so that p stays a probability."""
 
-    def gradient(self, log_probs: Tensor, targets: Tensor, out: Tensor) -> Tensor:
-        rows, classes = log_probs.shape
+    def gradient(self, log_probs: Tensor, targets: Tensor, batch_rows: int, out: Tensor) -> Tensor:
         probs = log_probs.exp()
-        by_probs = (probs - targets) * (2.0 / (rows * classes))
+        by_probs = (probs - targets) * (2.0 / (batch_rows * log_probs.shape[1]))
         inner = (by_probs * probs).sum(1, keepdim=True)
         return torch.mul(probs, by_probs - inner, out=out)
 

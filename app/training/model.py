@@ -20,9 +20,11 @@ from torch import Tensor
 
 from app.training.batches import Batches
 from app.training.callbacks import Callback, History, Logs, Run
+from app.training.group import Group
 from app.training.layers import Layer, Pass
 from app.training.losses import Loss
 from app.training.optimizers import Optimizer
+from app.training.shares import Share
 
 EVALUATION_ROWS = 1024
 
@@ -59,7 +61,7 @@ class Sequential:
         self._views = self._bind()
         for layer in self.layers:
             layer.initialize(self.generator)
-        self._passes: dict[int, list[Pass]] = {}
+        self._passes: dict[Share, list[Pass]] = {}
 
     def _bind(self) -> dict[str, Tensor]:
         views: dict[str, Tensor] = {}
@@ -95,19 +97,29 @@ class Sequential:
         return lines
 
     @torch.inference_mode()
-    def train_step(self, x: Tensor, targets: Tensor, log_probs: Tensor) -> None:
-        """One update from x [rows, pixels] in [0, 1] and one-hot targets; writes log p [rows, classes]."""
-        self.compute_gradients(x, targets, log_probs)
+    def train_step(
+        self, x: Tensor, targets: Tensor, share: Share, log_probs: Tensor, group: Group | None = None
+    ) -> None:
+        """One update from x [rows, pixels] in [0, 1] and one-hot targets, which are a share of a batch.
+
+        Writes log p [rows of the whole batch, classes]; a share that is not the whole batch needs the group.
+        """
+        self.compute_gradients(x, targets, share, log_probs[share.start : share.stop] if group else log_probs)
+        if group:
+            group.exchange(self.gradients, log_probs, share)
         self.optimizer.step()
 
     @torch.inference_mode()
-    def compute_gradients(self, x: Tensor, targets: Tensor, log_probs: Tensor) -> None:
-        """The forward and backward pass of `train_step`: leaves the batch's mean gradient in `gradients`."""
-        passes = self._passes_for(x.shape[0])
+    def compute_gradients(self, x: Tensor, targets: Tensor, share: Share, log_probs: Tensor) -> None:
+        """The forward and backward pass of `train_step`, which writes log p [rows, classes].
+
+        Leaves in `gradients` what these rows add to the gradient of the whole batch's mean loss.
+        """
+        passes = self._passes_for(share)
         for each in passes:
             x = each.forward(x, True)
         torch.log_softmax(x, 1, out=log_probs)
-        grad: Tensor | None = self.loss.gradient(log_probs, targets, out=x)
+        grad: Tensor | None = self.loss.gradient(log_probs, targets, share.whole, out=x)
         for each in reversed(passes):
             if grad is None:
                 break
@@ -124,16 +136,20 @@ class Sequential:
         validation: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None,
         augment: bool = False,
         callbacks: Sequence[Callback] = (),
+        group: Group | None = None,
     ) -> History:
         """Train on images [n, *input_shape] and labels [n], reshuffled every epoch.
 
+        With a group every worker calls this with the same model and data, and computes its share of each batch; they
+        shuffle, augment and drop alike, and end with the same weights. Only one of them may have callbacks.
         Returns the history of whole epochs: running `loss` and `accuracy` as in Keras (each batch measured before its
         own update), `seconds`, and `val_loss`, `val_accuracy` if there is validation data.
         """
         history = History()
         watchers = [history, *callbacks]
         targets = self._one_hot(labels)
-        batches = Batches(torch.from_numpy(images), targets, batch_size, augment)
+        rank, workers = (group.rank, group.size) if group else (0, 1)
+        batches = Batches(torch.from_numpy(images), targets, batch_size, augment, rank, workers)
         running = _Running(self.loss, batches.rows, self.classes)
         run = Run(epochs, batches.steps, running.logs, self.parameters.clone, self._restore)
         for each in watchers:
@@ -143,9 +159,9 @@ class Sequential:
             order = torch.randperm(batches.rows, generator=self.generator)
             running.start(targets.index_select(0, order))
             log_probs = running.log_probs.split(batch_size)
-            for batch, (x, y) in enumerate(batches.epoch(order, self.generator)):
-                self.train_step(x, y, log_probs[batch])
-                running.seen += x.shape[0]
+            for batch, (x, y, share) in enumerate(batches.epoch(order, self.generator)):
+                self.train_step(x, y, share, log_probs[batch], group)
+                running.seen += share.whole
                 for each in watchers:
                     each.on_batch_end(run, epoch, batch)
                 if run.stop:
@@ -178,23 +194,22 @@ class Sequential:
         batches = Batches(torch.from_numpy(images), torch.empty(len(images), 0), EVALUATION_ROWS)
         logits = torch.empty(len(images), self.classes)
         start = 0
-        for x, _ in batches.epoch(torch.arange(len(images)), self.generator):
-            rows = x.shape[0]
-            for each in self._passes_for(rows):
+        for x, _, share in batches.epoch(torch.arange(len(images)), self.generator):
+            for each in self._passes_for(share):
                 x = each.forward(x, False)
-            logits[start : start + rows] = x
-            start += rows
+            logits[start : start + share.rows] = x
+            start += share.rows
         return logits.numpy()
 
-    def _passes_for(self, rows: int) -> list[Pass]:
-        if rows not in self._passes:
+    def _passes_for(self, share: Share) -> list[Pass]:
+        if share not in self._passes:
             passes: list[Pass] = []
             for layer in self.layers:
-                made = layer.make_pass(rows, not passes)
+                made = layer.make_pass(share, not passes)
                 if made is not None:
                     passes.append(made)
-            self._passes[rows] = passes
-        return self._passes[rows]
+            self._passes[share] = passes
+        return self._passes[share]
 
     def _one_hot(self, labels: NDArray[np.uint8]) -> Tensor:
         return torch.eye(self.classes).index_select(0, torch.from_numpy(labels.astype(np.int64)))

@@ -25,6 +25,7 @@ from app.training.cost import network_cost
 INPUTS = 28 * 28
 CLASSES = 10
 MAX_PARAMETERS = 10_000_000
+MAX_WORKERS = 64
 DEFAULT_PATIENCE = 2
 DEFAULT_LEARNING_RATE = {"adam": 0.001, "sgd": 0.01}
 MAX_SEED = 2**53 - 1  # the largest integer that every JSON reader keeps exact
@@ -139,6 +140,24 @@ class TrainingOptions(BaseModel):
         description="The same seed and options give the same result. Default: one is drawn, and reported.",
         examples=[7],
     )
+
+    workers: Int = Field(
+        1,
+        ge=1,
+        le=MAX_WORKERS,
+        description="Processes that divide each batch between them (data-parallel training), at most one an example. "
+        "Shuffles, dropout and augmentation are those of one worker, so the result is the same but for rounding. A "
+        "service may allow fewer.",
+        examples=[1],
+    )
+
+    @field_validator("workers")
+    @classmethod
+    def _have_work(cls, value: int, info: ValidationInfo) -> int:
+        batch_size = info.data.get("batch_size", value)
+        if value > batch_size:
+            raise ValueError(f"{value} workers can't divide batches of {batch_size}; the most is one an example")
+        return value
 
     @field_validator("momentum")
     @classmethod

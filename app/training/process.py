@@ -111,14 +111,9 @@ class TrainingProcess:
         self._see_off()
         code = self._process.returncode
         last = self._last_words[-1] if self._last_words else ""
-        if code < 0:
-            name = signal.Signals(-code).name
-            how = f"it was killed by {name}"
-            if -code == signal.SIGKILL:
-                how += ", which is what the kernel does when memory runs out"
-        else:
-            how = f"it ended with exit code {code}"
-        return f"The training process came to no end: {how}{f'. Its last words: {last}' if last else ''}."
+        return (
+            f"The training process came to no end: {how_it_ended(code)}{f'. Its last words: {last}' if last else ''}."
+        )
 
     def _keep_last_words(self) -> None:
         # Whatever it says is read, so that it never waits for a reader, and little is kept.
@@ -126,6 +121,14 @@ class TrainingProcess:
             for line in _open(self._process.stderr):
                 if line.strip():
                     self._last_words.append(line.strip()[:KEPT_CHARACTERS])
+
+
+def how_it_ended(code: int) -> str:
+    """A process's return code, as `subprocess` gives it, in words."""
+    if code >= 0:
+        return f"it ended with exit code {code}"
+    how = f"it was killed by {signal.Signals(-code).name}"
+    return f"{how}, which is what the kernel does when memory runs out" if -code == signal.SIGKILL else how
 
 
 def _open(pipe: IO[str] | None) -> IO[str]:

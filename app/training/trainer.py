@@ -17,6 +17,7 @@ from app.training.calibration import calibrate
 from app.training.callbacks import Callback, Cancellation, EarlyStopping, Logs
 from app.training.cost import network_cost
 from app.training.data import Dataset
+from app.training.group import Group
 from app.training.layers import Dense, Dropout, Flatten, Layer
 from app.training.losses import make_loss
 from app.training.metrics import accuracy, confident_mistakes, confusion_matrix, softmax
@@ -60,9 +61,12 @@ def build_model(options: TrainingOptions) -> Sequential:
     return model
 
 
-def train(options: TrainingOptions, dataset: Dataset, callbacks: Sequence[Callback] = ()) -> Trained:
-    """Train and evaluate. Raises CancelledError if a `Cancellation` among the callbacks asked for it, TrainingError.
+def train(
+    options: TrainingOptions, dataset: Dataset, callbacks: Sequence[Callback] = (), group: Group | None = None
+) -> Trained:
+    """Train and evaluate, as the first worker of `group` if `options` ask for several.
 
+    Raises TrainingError, GroupError, or CancelledError if a `Cancellation` among the callbacks asked for it.
     The result has `options, dataset, stopped, test_loss, test_accuracy, history, confusion_matrix, mistakes,
     summary, cost`. `stopped` says why the run ended before its last epoch, if it did.
     """
@@ -77,14 +81,18 @@ def train(options: TrainingOptions, dataset: Dataset, callbacks: Sequence[Callba
 
     calibration = calibrate()
     model = build_model(options)
+    images, labels = dataset.train_images[:rows], dataset.train_labels[:rows]
+    if group:
+        group.hand_out(images, labels)
     history = model.fit(
-        dataset.train_images[:rows],
-        dataset.train_labels[:rows],
+        images,
+        labels,
         epochs=options.epochs,
         batch_size=options.batch_size,
         validation=validation,
         augment=options.augment,
         callbacks=watchers,
+        group=group,
     )
     if model.stopped == Cancellation.REASON:
         raise CancelledError
@@ -100,7 +108,7 @@ def train(options: TrainingOptions, dataset: Dataset, callbacks: Sequence[Callba
     test = model.evaluate(dataset.test_images, dataset.test_labels)
     cost = network_cost(options.widths)
     steps = math.ceil(rows / options.batch_size)
-    predicted_step = calibration.step_seconds(cost, options.batch_size)
+    predicted_step = calibration.step_seconds(cost, math.ceil(options.batch_size / options.workers))
     result = {
         "options": options.model_dump(),
         "dataset": describe(options, dataset),

@@ -179,6 +179,20 @@ def test_the_same_seed_gives_the_same_result(http: httpx.Client, done: Job) -> N
         assert again["result"][name] == done["result"][name]
 
 
+def test_several_workers_give_the_result_of_one(http: httpx.Client, done: Job) -> None:
+    job = http.post("/train-demo", params={"wait": "true"}, json=QUICK | {"workers": 2}).json()
+    assert (job["status"], job["options"]["workers"]) == ("done", 2)
+    for name in ("test_loss", "test_accuracy"):
+        assert job["result"][name] == pytest.approx(done["result"][name], rel=0.01)
+
+
+def test_more_workers_than_the_service_allows_or_the_batch_feeds_are_refused(http: httpx.Client) -> None:
+    refused = http.post("/train-demo", json=QUICK | {"workers": 5})
+    assert "this service allows 4" in assert_error(refused, 422, "workers")
+    assert_error(http.post("/train-demo", json=QUICK | {"workers": 0}), 422, "workers")
+    assert_error(http.post("/train-demo", data={"workers": "3", "batch_size": "2"}), 422, "workers")
+
+
 def test_a_running_job_shows_how_far_it_is(server: LiveServer, http: httpx.Client) -> None:
     job = start(http, **ENDLESS)
     server.wait_until(lambda: read(http, job)["step"] is not None)

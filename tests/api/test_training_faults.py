@@ -129,6 +129,28 @@ def test_a_training_process_that_is_killed_is_a_failed_job_and_the_service_goes_
         assert_still_serving(http)
 
 
+def test_a_worker_that_is_killed_is_a_failed_job_too(server: LiveServer) -> None:
+    with server.client() as http:
+        job, pid = begin(server, http, workers=2)
+        (worker,) = children(pid)
+        os.kill(worker, signal.SIGKILL)
+        failed = wait_for(server, http, job, "failed", "done")
+        assert (failed["status"], failed["error"]["code"], failed["result"]) == ("failed", "crashed", None)
+        assert "Worker 2 of 2" in failed["error"]["message"]
+        assert "SIGKILL" in failed["error"]["message"]
+        wait_for_end(pid)
+        assert_still_serving(http)
+
+
+def test_a_service_that_is_killed_leaves_no_worker(chat_model: Path, tmp_path: Path) -> None:
+    with serve(tmp_path, model=chat_model) as server, server.client() as http:
+        _, pid = begin(server, http, workers=2)
+        (worker,) = children(pid)
+        for each in (server.process.pid, *children(server.process.pid)):
+            os.kill(each, signal.SIGKILL)
+        wait_for_end(worker)
+
+
 def test_a_stop_from_outside_is_an_interruption_and_no_cancellation(server: LiveServer) -> None:
     with server.client() as http:
         job, pid = begin(server, http)

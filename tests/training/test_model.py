@@ -14,6 +14,7 @@ from app.training.layers import Dense, Dropout, Flatten, Layer
 from app.training.losses import LossName, make_loss
 from app.training.model import Sequential
 from app.training.optimizers import SGD, Adam, Optimizer
+from app.training.shares import share_of
 
 RATE = 0.25
 
@@ -44,7 +45,7 @@ def dropout_mask(rows: int) -> torch.Tensor:
     """What a fresh model's dropout draws first, found by sending ones through a twin's."""
     twin = build()
     dropout = next(layer for layer in twin.layers if isinstance(layer, Dropout))
-    made = dropout.make_pass(rows, False)
+    made = dropout.make_pass(share_of(rows), False)
     assert made is not None
     return made.forward(torch.ones(rows, 24), True).clone()
 
@@ -58,7 +59,7 @@ def test_gradients_equal_autograd_s(loss: LossName, rows: int) -> None:
     targets = torch.eye(10)[labels]
     log_probs = torch.empty(rows, 10)
     weights = {name: torch.tensor(array, requires_grad=True) for name, array in model.weights.items()}
-    model.compute_gradients(x, targets, log_probs)
+    model.compute_gradients(x, targets, share_of(rows), log_probs)
 
     logits = reference(weights, x, dropout_mask(rows))
     expected = F.cross_entropy(logits, labels) if loss == "cross-entropy" else F.mse_loss(logits.softmax(1), targets)
@@ -124,7 +125,7 @@ def test_dropout_keeps_the_mean_and_does_nothing_when_predicting() -> None:
     layer = Dropout(0.2)
     layer.build(500)
     layer.initialize(torch.Generator().manual_seed(1))
-    made = layer.make_pass(400, False)
+    made = layer.make_pass(share_of(400), False)
     assert made is not None
     ones = torch.ones(400, 500)
     assert made.forward(ones, False) is ones
@@ -195,7 +196,7 @@ def test_an_epoch_feeds_every_image_once_with_its_label(batch_size: int) -> None
     targets = torch.arange(rows, dtype=torch.float32).unsqueeze(1)
     batches = Batches(images, targets, batch_size)
     order = torch.randperm(rows)
-    fed = [(x.clone(), y) for x, y in batches.epoch(order, torch.Generator())]
+    fed = [(x.clone(), y) for x, y, _ in batches.epoch(order, torch.Generator())]
     assert len(fed) == batches.steps
     x, y = torch.cat([a for a, _ in fed]), torch.cat([b for _, b in fed])
     assert torch.equal(y[:, 0].long(), order)

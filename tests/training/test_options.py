@@ -42,6 +42,9 @@ def test_defaults_are_the_article_s() -> None:
         ({"early_stopping": -3}, "early_stopping"),
         ({"train_fraction": 0}, "train_fraction"),
         ({"seed": -1}, "seed"),
+        ({"workers": 0}, "workers"),
+        ({"workers": 65, "batch_size": 128}, "workers"),
+        ({"workers": 5, "batch_size": 4}, "workers"),
         ({"dataset": "cifar"}, "dataset"),
         ({"epoch": 3}, "epoch"),
     ],
@@ -74,6 +77,6 @@ def test_every_field_is_described_for_openapi() -> None:
 
 
 def test_the_http_side_needs_no_torch() -> None:
-    modules = "options, cost, images, plots, predictor, metrics, weights, events"
+    modules = "options, cost, images, plots, predictor, metrics, weights, events, process, workers"
     code = f"import sys; from app.training import {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

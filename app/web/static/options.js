@@ -6,7 +6,7 @@ import { setText, t } from "./i18n.js";
 const form = $("options");
 const INPUTS = 28 * 28;
 const CLASSES = 10;
-const NUMBERS = ["epochs", "batch_size", "dropout", "learning_rate", "momentum", "train_fraction", "validation_split", "early_stopping", "seed"];
+const NUMBERS = ["epochs", "batch_size", "dropout", "learning_rate", "momentum", "train_fraction", "validation_split", "early_stopping", "seed", "workers"];
 const CHOICES = ["dataset", "optimizer", "loss"];
 
 /** The widths of the hidden layers; null if that isn't a list of numbers. */
