@@ -6,11 +6,14 @@ import selectors
 import socket
 import threading
 import time
-from typing import Literal
+from typing import Any, Literal
 
 
 class Line:
-    """A line to a server that can be cut, held and mended: connections to `port` here are passed on to it."""
+    """A line to a server that can be cut, held and mended: connections to `port` here are passed on to it.
+
+    While it is held, connections are taken and kept and what is sent is acknowledged, but no byte comes out.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._server = (host, port)
@@ -39,6 +42,9 @@ class Line:
 
     def _run(self) -> None:
         while not self._closing:
+            if self._state == "held":
+                time.sleep(0.05)
+                continue
             for key, _ in self._selector.select(timeout=0.05):
                 if self._state != "held":
                     self._pass_on(key.fileobj)
@@ -46,7 +52,7 @@ class Line:
                 for one in list(self._others):
                     self._drop(one)
 
-    def _pass_on(self, readable: socket.socket) -> None:
+    def _pass_on(self, readable: Any) -> None:
         if readable is self._listener:
             client, _ = self._listener.accept()
             if self._state == "cut":

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 LEASE_S = 20.0
 RENEWAL_S = 5.0
 PURGE_S = 3600.0
+STOP_S = 2.0  # how long `close` waits for the housekeeping, which may wait for the database
 
 CONVERSATION_ID = re.compile(r"conv_[0-9a-f]{32}")
 
@@ -270,7 +271,7 @@ class Memory:
     def close(self) -> None:
         """Stop the housekeeping. Turns that are still being made stay marked until their leases expire."""
         self._closing.set()
-        self._keeper.join()
+        self._keeper.join(STOP_S)
 
     # -- leases ----------------------------------------------------------------------------------------------
 

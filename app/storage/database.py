@@ -1,7 +1,7 @@
 """The database: opened, brought up to date, and given out one transaction at a time.
 
-SQLite in a file or PostgreSQL. Every wait has an end: a database that is locked or away is a `DatabaseUnavailableError`
-after some seconds, not a hang.
+SQLite in a file or PostgreSQL. Every wait has an end: a database that is locked, away or silent is a
+`DatabaseUnavailableError` after some seconds, not a hang.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
@@ -25,12 +24,17 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
+from app.storage import postgresql
+
 log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 MIGRATION_LOCK = 0x54726F696B61
 """The key of the PostgreSQL advisory lock under which one process migrates while others wait."""
+
+MIGRATION_S = 100.0
+"""How long one step of a migration may take on PostgreSQL: gunicorn ends a worker that does not start within 120 s."""
 
 
 class DatabaseError(Exception):
@@ -53,13 +57,12 @@ class Database:
         self._timeout_s = timeout_s
         self._writing = threading.Lock()
         extension = SQLAlchemy(session_options={"expire_on_commit": False})
-        wait = {"timeout": timeout_s} if self.is_sqlite else {"connect_timeout": max(2, round(timeout_s))}
         app.config["SQLALCHEMY_ENGINES"] = {
             "default": {
                 "url": self.url,
                 "pool_timeout": timeout_s,
                 "pool_pre_ping": not self.is_sqlite,
-                "connect_args": wait,
+                "connect_args": {"timeout": timeout_s} if self.is_sqlite else {},
                 "hide_parameters": True,  # errors go to the log, and what people say doesn't
             }
         }
@@ -71,7 +74,7 @@ class Database:
             event.listen(self.engine, "connect", self._set_up_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
-            event.listen(self.engine, "connect", self._set_up_postgresql)
+            postgresql.bound(self.engine, timeout_s)
         try:
             if self.is_sqlite:
                 _make_private_file(Path(str(self.url.database)))
@@ -147,23 +150,17 @@ class Database:
         connection.execute("PRAGMA secure_delete=ON")
         connection.execute("PRAGMA synchronous=FULL")
 
-    def _set_up_postgresql(self, connection: psycopg.Connection, _record: object) -> None:
-        milliseconds = round(1000 * self._timeout_s)
-        connection.autocommit = True
-        connection.execute(f"SET lock_timeout = {milliseconds}")
-        connection.execute(f"SET statement_timeout = {6 * milliseconds}")
-        connection.autocommit = False
-
     def _migrate(self) -> None:
         """Bring the tables up to date, whole or not at all. Of several processes one does it while the others wait."""
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-        with self.write() as session:
+        with self.write() as session, contextlib.ExitStack() as patience:
+            connection = config.attributes["connection"] = session.connection()
             if not self.is_sqlite:
+                patience.enter_context(postgresql.patient(connection, MIGRATION_S))
                 session.execute(text("SET LOCAL lock_timeout = '60s'"))
                 session.execute(text("SET LOCAL statement_timeout = 0"))
                 session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-            config.attributes["connection"] = session.connection()
             command.upgrade(config, "head")
 
 

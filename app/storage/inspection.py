@@ -11,6 +11,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from app.storage import postgresql
 from app.storage.database import MIGRATIONS, DatabaseError, normalised, reason_of
 
 
@@ -38,8 +39,10 @@ def inspect(url: str, timeout_s: float = 5.0) -> Inspection:
     address = parsed.render_as_string()  # it hides the password
     if file is not None and not file.exists():
         return Inspection(address, file, None, head, known=True)
-    wait = {"timeout": timeout_s} if file is not None else {"connect_timeout": max(2, round(timeout_s))}
+    wait = {} if file is None else {"timeout": timeout_s}
     engine = create_engine(parsed, poolclass=NullPool, connect_args=wait, hide_parameters=True)
+    if file is None:
+        postgresql.bound(engine, timeout_s)
     try:
         with engine.connect() as connection:
             if file is not None:

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import psycopg
@@ -144,22 +145,40 @@ def test_connections_that_the_server_ends_are_made_anew(chat_model: Path, tmp_pa
         assert_nothing_is_left_over(server, http)
 
 
-def test_gone_and_back(chat_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", ["cut", "held"])
+def test_gone_or_silent_and_back(chat_model: Path, tmp_path: Path, fault: Literal["cut", "held"]) -> None:
     with postgresql_database() as url, contextlib.closing(Line("localhost", 5432)) as line:
         through = make_url(url).set(host="127.0.0.1", port=line.port).render_as_string(hide_password=False)
         with serve(tmp_path, model=chat_model, database_url=through) as server, server.client() as http:
             before = str(post(http, input="Hello", seed=1).json()["conversation_id"])
             with in_the_middle_of_a_turn(server, before) as future:
-                line.become("cut")
+                line.become(fault)
             assert_ends_in_an_error(future.result())
-            assert_unavailable(post(http, input="Hello"))
-            assert_unavailable(http.get(f"/conversations/{before}"))
-            assert_unavailable(http.delete(f"/conversations/{before}"))
+            with ThreadPoolExecutor(24) as pool:  # more than there may be connections
+                asked = [pool.submit(post, http, input="Hello") for _ in range(22)]
+                asked.append(pool.submit(http.get, f"/conversations/{before}"))
+                asked.append(pool.submit(http.delete, f"/conversations/{before}"))
+            for answer in asked:
+                assert_unavailable(answer.result())
             assert_the_rest_still_works(http)
             line.become("whole")
             assert texts_of(http, before) == ["Hello"]
             server.wait_until(lambda: post(http, input="Again", conversation_id=before).status_code == 200)
             assert_nothing_is_left_over(server, http)
+
+
+def test_a_service_ends_in_order_while_its_database_says_nothing(chat_model: Path, tmp_path: Path) -> None:
+    with postgresql_database() as url, contextlib.closing(Line("localhost", 5432)) as line:
+        through = make_url(url).set(host="127.0.0.1", port=line.port).render_as_string(hide_password=False)
+        with serve(tmp_path, model=chat_model, database_url=through) as server, server.client() as http:
+            before = str(post(http, input="Hello", seed=1).json()["conversation_id"])
+            with in_the_middle_of_a_turn(server, before) as future:
+                line.become("held")
+                server.process.terminate()
+            assert_ends_in_an_error(future.result())
+            assert server.process.wait(timeout=60) == 0
+            assert "WORKER TIMEOUT" not in server.log
+            assert "SIGKILL" not in server.log
 
 
 # -- full ----------------------------------------------------------------------------------------------------

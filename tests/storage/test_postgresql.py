@@ -1,0 +1,118 @@
+"""A PostgreSQL that keeps its connections open and says nothing: an error after a while, and all well afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import make_url, text, update
+
+from app.storage.database import Database, DatabaseError, DatabaseUnavailableError
+from app.storage.inspection import inspect
+from app.storage.models import Conversation
+from tests.line import Line
+from tests.storage.support import opened, postgresql_database
+from tests.storage.test_database import conversation
+
+TIMEOUT_S = 0.2
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    with contextlib.closing(Line("localhost", 5432)) as line:
+        yield line
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with postgresql_database() as url:
+        yield url
+
+
+@pytest.fixture
+def through(url: str, line: Line) -> str:
+    """The same database by way of the line."""
+    return make_url(url).set(host="127.0.0.1", port=line.port).render_as_string(hide_password=False)
+
+
+def rename(database: Database, model: str) -> None:
+    with database.write() as session:
+        session.execute(update(Conversation).values(model=model))
+
+
+def name(database: Database) -> str:
+    with database.read() as session:
+        return session.get_one(Conversation, "conv_1").model
+
+
+def add_conversation(database: Database) -> None:
+    with database.write() as session:
+        session.add(conversation())
+
+
+def fall_silent_in_the_middle(database: Database, line: Line) -> None:
+    with database.write() as session:
+        session.execute(update(Conversation).values(model="never"))
+        line.become("held")
+        session.execute(text("SELECT 1"))
+
+
+def assert_refused(database: Database) -> None:
+    with pytest.raises(DatabaseUnavailableError, match="can't be reached"):
+        name(database)
+
+
+def test_silence_before_the_handshake_refuses_the_start_with_a_sentence(through: str, line: Line) -> None:
+    line.become("held")
+    with pytest.raises(DatabaseError, match=r"TROIKA_DATABASE_URL=.* can't be used: .*timeout"), opened(through, 0.2):
+        pass
+    with pytest.raises(DatabaseError, match="timeout"):
+        inspect(through, TIMEOUT_S)
+
+
+def test_silence_on_idle_connections_is_an_error_for_each_and_over_when_it_is_over(through: str, line: Line) -> None:
+    with opened(through, TIMEOUT_S) as database, ThreadPoolExecutor(10) as pool:
+        add_conversation(database)
+        list(pool.map(name, [database] * 10))  # several connections
+        line.become("held")
+        list(pool.map(assert_refused, [database] * 30))
+        line.become("whole")
+        assert list(pool.map(name, [database] * 30)) == ["gpt2"] * 30
+
+
+def test_silence_in_the_middle_of_a_transaction_ends_it(through: str, line: Line) -> None:
+    with opened(through, TIMEOUT_S) as database:
+        add_conversation(database)
+        with pytest.raises(DatabaseUnavailableError) as caught:
+            fall_silent_in_the_middle(database, line)
+        assert "did not reply within 1.4 s" in str(caught.value.__cause__)
+        line.become("whole")
+        assert name(database) == "gpt2"
+
+
+def test_what_a_silent_client_had_locked_is_free_after_a_while(url: str, through: str, line: Line) -> None:
+    """The server can't see either that the other side is gone for good."""
+    with opened(url, TIMEOUT_S) as database, opened(through, TIMEOUT_S) as cut_off:
+        add_conversation(database)
+        with pytest.raises(DatabaseUnavailableError):
+            fall_silent_in_the_middle(cut_off, line)
+        deadline = time.monotonic() + 30
+        while name(database) != "in time":
+            with contextlib.suppress(DatabaseUnavailableError):
+                rename(database, "in time")
+            assert time.monotonic() < deadline
+
+
+def test_what_takes_long_but_is_answered_is_waited_for(through: str) -> None:
+    with opened(through, TIMEOUT_S) as database, database.read() as session:
+        assert session.execute(text("SELECT 1 FROM pg_sleep(:s)"), {"s": 4 * TIMEOUT_S}).scalar() == 1
+
+
+def test_the_server_s_own_limit_comes_first(through: str) -> None:
+    with opened(through, TIMEOUT_S) as database:
+        with pytest.raises(DatabaseUnavailableError) as caught, database.read() as session:
+            session.execute(text("SELECT pg_sleep(60)"))
+        assert "statement timeout" in str(caught.value.__cause__)
