@@ -60,6 +60,8 @@ def create_app(
     from app.chat.tokenizer import Tokenizer
     from app.engine.client import EngineLimits, LocalEngine
     from app.engine.model_source import resolve_once
+    from app.idempotency.records import ReplyRecords
+    from app.idempotency.replies import KeptReplies
     from app.storage.database import Database
     from config.settings import load_settings, unknown_variables
 
@@ -109,7 +111,10 @@ def create_app(
     service = app.extensions["chat"] = ChatService(source, tokenizer, template, engine, memory, settings)
     app.extensions["training"] = jobs = training_jobs(settings, database)
     atexit.register(jobs.close)
-    course = lifecycle.Lifecycle(engine, memory, jobs)
+    replies = app.extensions["replies"] = KeptReplies(
+        ReplyRecords(database, settings.idempotency_max_age_s), settings.idempotency_grace_s, database.scrub
+    )
+    course = lifecycle.Lifecycle(engine, memory, jobs, replies)
     requests.init_app(app, RequestLog(counts, course, tokenizer.decode if settings.log_text else None))
     metrics.init_app(app, counts, service, course, jobs)
     errors.init_app(app)

@@ -198,6 +198,20 @@ class Settings(BaseSettings):
         ge=0,
         le=36_500,
     )
+    idempotency_max_age_s: int = _setting(
+        86_400,
+        "Seconds that what was answered under an `Idempotency-Key` is kept.",
+        "1 to 31536000",
+        ge=1,
+        le=31_536_000,
+    )
+    idempotency_grace_s: float = _setting(
+        60.0,
+        "Seconds that a reply under such a key goes on being made with nobody there to read it.",
+        "0 to 86400",
+        ge=0,
+        le=86_400,
+    )
     mnist_path: str = _setting(
         "",
         "Where mnist.npz is; empty is Keras's cache (~/.keras/datasets), else a download.",

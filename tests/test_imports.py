@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "app.training": {"app.training"},
     "app.starter": {"app.starter"},
     "app.storage": {"app.storage"},
+    "app.idempotency": {"app.idempotency", "app.storage"},
     "app.jobs": {"app.jobs", "app.training", "app.storage"},
     "app.chat": {
         "app.chat",

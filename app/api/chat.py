@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from apiflask import APIBlueprint
 from flask import Response, current_app
 from pydantic import BaseModel, Field
 
-from app.api import sse
+from app.api import idempotency, sse
 from app.api.errors import ApiError, context_overflow
-from app.api.request_log import RequestRecord
 from app.api.requests import ClientGone, caller, conversation_owner, current_record
 from app.api.schemas import Context, FilledText, Sampling, Text, Usage
 from app.chat.context import ContextOverflow, Truncation
@@ -19,6 +18,7 @@ from app.chat.conversation import ConversationTurn
 from app.chat.reply import Piece
 from app.chat.service import ChatService, GenerationOptions
 from app.engine.messages import Token
+from app.idempotency.replies import Making, Task
 
 blueprint = APIBlueprint("chat", __name__, tag="Chat")
 
@@ -64,7 +64,8 @@ class ChatRequest(Sampling):
         examples=[0],
     )
 
-    def options(self) -> GenerationOptions:
+    def options(self, seed: int | None = None) -> GenerationOptions:
+        """What it asks for, with a `seed` for it if it brings none."""
         return GenerationOptions(
             temperature=self.temperature,
             top_p=self.top_p,
@@ -73,7 +74,7 @@ class ChatRequest(Sampling):
             repetition_penalty=self.repetition_penalty,
             max_new_tokens=self.max_new_tokens,
             stop=self.stop_strings,
-            seed=self.seed,
+            seed=seed if self.seed is None else self.seed,
             logprobs=self.logprobs,
         )
 
@@ -149,25 +150,44 @@ def chat(body: ChatRequest) -> Response | ChatReply:
                 code="invalid_value",
                 param=name,
             )
-    try:
-        turn = chat_service.converse(
-            body.conversation_id,
-            body.input,
-            body.system,
-            body.options(),
-            conversation_owner=conversation_owner(),
-            owner=caller(),
-            truncation=body.truncation,
-            streamed=bool(body.stream),
-            replace_last=bool(body.replace_last),
-            is_gone=ClientGone(),
-        )
-    except ContextOverflow as error:
-        raise context_overflow(error, "input" if error.field == "prompt" else error.field) from error
-    record = current_record()
-    record.replies = [turn.reply]
+    record, mine, shared = current_record(), conversation_owner(), caller()
+
+    def begin(seed: int | None, is_gone: Callable[[], bool], *, in_pieces: bool) -> ConversationTurn:
+        try:
+            turn = chat_service.converse(
+                body.conversation_id,
+                body.input,
+                body.system,
+                body.options(seed),
+                conversation_owner=mine,
+                owner=shared,
+                truncation=body.truncation,
+                streamed=in_pieces,
+                replace_last=bool(body.replace_last),
+                is_gone=is_gone,
+            )
+        except ContextOverflow as error:
+            raise context_overflow(error, "input" if error.field == "prompt" else error.field) from error
+        record.replies = [turn.reply]
+        return turn
+
+    def make(task: Task) -> Making:
+        # All or nothing: a turn that was cut short would stand in the way of the next try.
+        turn = begin(task.seed, task.is_gone, in_pieces=False)
+        if body.stream:
+            headers = {"X-Conversation-ID": turn.conversation_id}
+            return Making(idempotency.streamed(_events(chat_service, turn)), turn.close, headers, turn.conversation_id)
+        events = idempotency.whole(lambda: _whole(chat_service, turn))
+        return Making(events, turn.close, conversation_id=turn.conversation_id)
+
+    def in_words(error: Exception) -> str:
+        return sse.event("error", record.error_body(error))
+
+    if asked := idempotency.asked(body, streamed=bool(body.stream)):
+        return idempotency.respond(asked, make, in_words if body.stream else None)
+    turn = begin(None, ClientGone(), in_pieces=bool(body.stream))
     if body.stream:
-        response = sse.response(_events(chat_service, turn, record))
+        response = sse.response(sse.guarded(_events(chat_service, turn), in_words))
         response.headers["X-Conversation-ID"] = turn.conversation_id
         response.call_on_close(turn.close)  # also when the client leaves before the first event
         return response
@@ -176,8 +196,15 @@ def chat(body: ChatRequest) -> Response | ChatReply:
     return _result(chat_service, turn)
 
 
-def _events(chat_service: ChatService, turn: ConversationTurn, record: RequestRecord) -> Iterator[str]:
-    """The stream of a reply: `token` events, then exactly one `done`, sent when the turn is stored, or `error`."""
+def _whole(chat_service: ChatService, turn: ConversationTurn) -> ChatReply | None:
+    """The reply at its end; None if nobody wants it any more."""
+    for _ in turn:
+        pass
+    return None if turn.reply.finish_reason == "cancelled" else _result(chat_service, turn)
+
+
+def _events(chat_service: ChatService, turn: ConversationTurn) -> Iterator[str]:
+    """The stream of a reply: `token` events, then `done`, sent when the turn is stored. Raises what the turn does."""
     try:
         for piece in turn:
             if piece.is_heartbeat:
@@ -186,8 +213,6 @@ def _events(chat_service: ChatService, turn: ConversationTurn, record: RequestRe
                 yield sse.event("token", _token(chat_service, piece))
         if turn.reply.finish_reason != "cancelled":
             yield sse.event("done", _result(chat_service, turn).model_dump(exclude_none=True))
-    except Exception as error:
-        yield sse.event("error", record.error_body(error))
     finally:
         turn.close()
 

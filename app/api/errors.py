@@ -41,6 +41,8 @@ from app.engine.client import (
     PromptTooLongError,
     UnknownTokenError,
 )
+from app.idempotency.records import KeyReusedError, StreamGoneError
+from app.idempotency.replies import RepliesClosedError
 from app.incoming import Fault
 from app.jobs.book import TooManyListenersError
 from app.jobs.records import JobError, JobNotFoundError
@@ -238,6 +240,12 @@ def from_exception(error: Exception) -> ApiError:
             return ApiError(429, str(error), code="queue_full", headers={"Retry-After": str(seconds)})
         case TooManyListenersError():
             return ApiError(503, str(error), code="too_many_listeners", headers={"Retry-After": "5"})
+        case KeyReusedError():
+            return ApiError(422, str(error), code="idempotency_key_reused", param="Idempotency-Key")
+        case StreamGoneError():
+            return ApiError(410, str(error), code="stream_gone", param="Last-Event-ID")
+        case RepliesClosedError():
+            return ApiError(503, str(error), code="draining", headers={"Retry-After": "5"})
         case DatabaseUnavailableError():
             return ApiError(503, str(error), code="database_unavailable", headers={"Retry-After": "5"})
         case OwnerBusyError(retry_after_s=seconds):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 from apiflask import APIFlask
 from flask import request
@@ -11,6 +12,7 @@ from flask import request
 from app.api.errors import DrainingError
 from app.chat.memory import Memory
 from app.engine.client import EngineClient
+from app.idempotency.replies import KeptReplies
 from app.jobs.runner import TrainingJobs
 
 log = logging.getLogger(__name__)
@@ -25,10 +27,11 @@ LAST_WORDS_S = 8.0
 class Lifecycle:
     """Counts the requests under way, and ends the service."""
 
-    def __init__(self, engine: EngineClient, memory: Memory, jobs: TrainingJobs) -> None:
+    def __init__(self, engine: EngineClient, memory: Memory, jobs: TrainingJobs, replies: KeptReplies) -> None:
         self._engine = engine
         self._memory = memory
         self._jobs = jobs
+        self._replies = replies
         self._changed = threading.Condition()
         self._closing = threading.Lock()
         self._running = 0
@@ -59,8 +62,7 @@ class Lifecycle:
             log.info("shutting down: %d requests get %g s to finish", self._running, grace_s)
         # A training run is no reply that would be over in a moment, and those who follow it would use up the grace.
         self._jobs.close()
-        with self._changed:
-            self._changed.wait_for(lambda: not self._running, grace_s)
+        self._wait(grace_s)
 
     def close(self) -> None:
         """End what runs: streams with an error event, their turns stored as far as they were sent, jobs as interrupted.
@@ -74,9 +76,16 @@ class Lifecycle:
                     log.warning("shutting down: %d requests are cut off", self._running)
             self._engine.close()
             self._jobs.close()
-            with self._changed:
-                self._changed.wait_for(lambda: not self._running, LAST_WORDS_S)
+            self._replies.close()
+            self._wait(LAST_WORDS_S)
             self._memory.close()
+
+    def _wait(self, seconds: float) -> None:
+        """For the end of all requests, and of the replies that go on without one."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            self._changed.wait_for(lambda: not self._running, seconds)
+        self._replies.drain(deadline - time.monotonic())
 
 
 def init_app(app: APIFlask, lifecycle: Lifecycle) -> None:

@@ -5,15 +5,15 @@ What they take is in `openai_schemas`, what they answer in `openai_replies`, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response, request
+from pydantic import BaseModel
 
+from app.api import idempotency, sse
 from app.api import openai_replies as out
-from app.api import sse
 from app.api.chat import service
 from app.api.errors import ApiError, UnsupportedMediaTypeError, from_exception
 from app.api.openai_schemas import (
@@ -24,12 +24,13 @@ from app.api.openai_schemas import (
     Generation,
     TokenizeRequest,
 )
-from app.api.openai_writers import ChatWriter, TextWriter, Writer, stream
+from app.api.openai_writers import ChatWriter, Identity, TextWriter, Writer, stream
 from app.api.requests import ClientGone, caller, current_record
 from app.chat.context import ContextOverflow
 from app.chat.prompt import Message, TemplateError
 from app.chat.service import ChatService, GenerationOptions
 from app.engine.client import PromptTooLongError, UnknownTokenError
+from app.idempotency.replies import Making, Task
 
 blueprint = APIBlueprint("openai", __name__, url_prefix="/v1", tag="OpenAI")
 
@@ -50,7 +51,7 @@ def _only_json() -> None:
 @blueprint.input(ChatCompletionRequest, arg_name="body")
 @blueprint.output(out.ChatCompletion)
 @blueprint.doc(summary="Answer a conversation", operation_id="createChatCompletion")
-def chat_completions(body: ChatCompletionRequest) -> Response | out.ChatCompletion:
+def chat_completions(body: ChatCompletionRequest) -> Response | BaseModel:
     chat_service = service()
     _check(chat_service, body)
     if body.top_logprobs is not None and not body.logprobs:
@@ -59,25 +60,28 @@ def chat_completions(body: ChatCompletionRequest) -> Response | out.ChatCompleti
         raise _wrong("max_tokens", "it and its new name, max_completion_tokens, differ: send one of them")
     _check_choices(chat_service, body.choices, "n")
     logprobs = (body.top_logprobs or 0) if body.logprobs else None
-    with _named("messages", "max_completion_tokens" if body.max_completion_tokens else "max_tokens"):
-        choices = chat_service.chat_choices(
-            _messages(chat_service, body.messages),
-            _options(body, body.max_completion_tokens or body.max_tokens, logprobs),
-            body.choices,
-            owner=caller(),
-            truncation=body.truncation or "auto",
-            is_gone=ClientGone(),
-        )
-    current_record().replies = choices.replies
-    writer = ChatWriter(chat_service, choices)
-    return _stream(writer, body) if body.stream else _whole(writer)
+    messages, owner = _messages(chat_service, body.messages), caller()
+
+    def begin(seed: int | None, is_gone: Callable[[], bool], identity: Identity) -> ChatWriter:
+        with _named("messages", "max_completion_tokens" if body.max_completion_tokens else "max_tokens"):
+            choices = chat_service.chat_choices(
+                messages,
+                _options(body, body.max_completion_tokens or body.max_tokens, logprobs, seed),
+                body.choices,
+                owner=owner,
+                truncation=body.truncation or "auto",
+                is_gone=is_gone,
+            )
+        return ChatWriter(chat_service, choices, identity)
+
+    return _answer(body, begin, repeatable=body.choices == 1)
 
 
 @blueprint.post("/completions")
 @blueprint.input(CompletionRequest, arg_name="body")
 @blueprint.output(out.TextCompletion)
 @blueprint.doc(summary="Continue a text", operation_id="createCompletion")
-def completions(body: CompletionRequest) -> Response | out.TextCompletion:
+def completions(body: CompletionRequest) -> Response | BaseModel:
     chat_service = service()
     _check(chat_service, body)
     if body.echo and body.logprobs is not None:
@@ -86,31 +90,64 @@ def completions(body: CompletionRequest) -> Response | out.TextCompletion:
         raise _wrong("best_of", f"it is {body.best_of}, but only the value of n ({body.choices}) is taken")
     prompts = _prompts(chat_service, body.prompt)
     _check_choices(chat_service, len(prompts) * body.choices, "n" if body.choices > 1 else "prompt")
-    with _named("prompt", "max_tokens"):
-        choices = chat_service.complete(
-            prompts,
-            _options(body, body.max_tokens or DEFAULT_MAX_TOKENS, body.logprobs),
-            body.choices,
-            owner=caller(),
-            is_gone=ClientGone(),
-        )
-    current_record().replies = choices.replies
-    writer = TextWriter(chat_service, choices, body.choices, echo=bool(body.echo))
-    return _stream(writer, body) if body.stream else _whole(writer)
+    owner = caller()
+
+    def begin(seed: int | None, is_gone: Callable[[], bool], identity: Identity) -> TextWriter:
+        with _named("prompt", "max_tokens"):
+            choices = chat_service.complete(
+                prompts,
+                _options(body, body.max_tokens or DEFAULT_MAX_TOKENS, body.logprobs, seed),
+                body.choices,
+                owner=owner,
+                is_gone=is_gone,
+            )
+        return TextWriter(chat_service, choices, body.choices, identity, echo=bool(body.echo))
+
+    return _answer(body, begin, repeatable=len(prompts) * body.choices == 1)
 
 
-def _stream(writer: Writer, body: Generation) -> Response:
+def _answer(
+    body: Generation, begin: Callable[[int | None, Callable[[], bool], Identity], Writer], *, repeatable: bool
+) -> Response | BaseModel:
+    """What `begin` begins, in one piece or as a stream, and once for all requests under one key."""
+    record = current_record()
     include_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
-    return sse.response(stream(writer, include_usage, current_record()))
 
+    def begun(seed: int | None, is_gone: Callable[[], bool], identity: Identity) -> Writer:
+        writer = begin(seed, is_gone, identity)
+        record.replies = writer.choices.replies
+        return writer
 
-def _whole(writer: ChatWriter | TextWriter) -> Any:
+    def make(task: Task) -> Making:
+        writer = begun(task.seed, task.is_gone, Identity(task.attempt, task.created))
+        if body.stream:
+            events = idempotency.streamed(stream(writer, include_usage))
+        else:
+            events = idempotency.whole(lambda: _whole(writer))
+        return Making(events, writer.choices.close)
+
+    def in_words(error: Exception) -> str:
+        return sse.message(record.error_body(error))
+
+    if asked := idempotency.asked(body, streamed=bool(body.stream), repeatable=repeatable):
+        return idempotency.respond(asked, make, in_words if body.stream else None)
+    writer = begun(None, ClientGone(), Identity())
+    if body.stream:
+        return sse.response(sse.guarded(stream(writer, include_usage), in_words))
     for _ in writer.choices:
         pass
     return writer.whole()
 
 
-def _options(body: Generation, max_tokens: int | None, logprobs: int | None) -> GenerationOptions:
+def _whole(writer: Writer) -> BaseModel | None:
+    """The answer at its end; None if nobody wants it any more."""
+    for _ in writer.choices:
+        pass
+    return None if writer.choices.is_cancelled else writer.whole()
+
+
+def _options(body: Generation, max_tokens: int | None, logprobs: int | None, seed: int | None) -> GenerationOptions:
+    """`seed` is for a request that brings none."""
     return GenerationOptions(
         temperature=body.temperature,
         top_p=body.top_p,
@@ -119,7 +156,7 @@ def _options(body: Generation, max_tokens: int | None, logprobs: int | None) -> 
         repetition_penalty=body.repetition_penalty,
         max_new_tokens=max_tokens,
         stop=body.stop_strings,
-        seed=body.seed,
+        seed=seed if body.seed is None else body.seed,
         logprobs=logprobs,
         frequency_penalty=body.frequency_penalty or 0.0,
         presence_penalty=body.presence_penalty or 0.0,

@@ -7,6 +7,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pydantic import BaseModel
@@ -14,7 +15,6 @@ from pydantic import BaseModel
 import app
 from app.api import openai_replies as out
 from app.api import sse
-from app.api.request_log import RequestRecord
 from app.api.schemas import Context
 from app.chat.reply import Choices, Piece, Reply
 from app.chat.service import ChatService
@@ -42,8 +42,8 @@ class Writer(Protocol):
         """A chunk without choices, but with the usage."""
 
 
-def stream(writer: Writer, include_usage: bool, record: RequestRecord) -> Iterator[str]:
-    """The events of an answer: chunks and `[DONE]`, or an error in place of the rest."""
+def stream(writer: Writer, include_usage: bool) -> Iterator[str]:
+    """The events of an answer: chunks and `[DONE]`. Raises what the replies do."""
     # Where a usage is to come, the chunks before it have the field too.
     extra: Chunk = {"usage": None} if include_usage else {}
     try:
@@ -53,26 +53,34 @@ def stream(writer: Writer, include_usage: bool, record: RequestRecord) -> Iterat
                 continue
             for chunk in writer.chunks(index, piece):
                 yield sse.message(chunk | extra)
-        if any(reply.finish_reason == "cancelled" for reply in writer.choices.replies):
+        if writer.choices.is_cancelled:
             return
         if include_usage:
             yield sse.message(writer.usage_chunk())
         yield sse.DONE
-    except Exception as error:
-        yield sse.message(record.error_body(error))
     finally:
         writer.choices.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What an answer is known by; `created` is in seconds since 1970."""
+
+    name: str = field(default_factory=lambda: secrets.token_hex(12))
+    created: int = field(default_factory=lambda: int(time.time()))
 
 
 class Envelope:
     """What the whole answer and each of its chunks have around the choices."""
 
-    def __init__(self, service: ChatService, replies: Sequence[Reply], per_prompt: int, prefix: str) -> None:
+    def __init__(
+        self, service: ChatService, replies: Sequence[Reply], per_prompt: int, prefix: str, identity: Identity
+    ) -> None:
         self._service = service
         self._replies = replies
         self._per_prompt = per_prompt
-        self._id = f"{prefix}-{secrets.token_hex(12)}"
-        self._created = int(time.time())
+        self._id = f"{prefix}-{identity.name}"
+        self._created = identity.created
 
     def fields(self) -> dict[str, Any]:
         return {
@@ -118,10 +126,10 @@ def _finite(logprob: float | None) -> float:
 class ChatWriter:
     """`/v1/chat/completions`."""
 
-    def __init__(self, service: ChatService, choices: Choices) -> None:
+    def __init__(self, service: ChatService, choices: Choices, identity: Identity) -> None:
         self.choices = choices
         self._tokenizer = service.tokenizer
-        self._envelope = Envelope(service, choices.replies, len(choices.replies), "chatcmpl")
+        self._envelope = Envelope(service, choices.replies, len(choices.replies), "chatcmpl", identity)
         self._begun: set[int] = set()
 
     def whole(self) -> out.ChatCompletion:
@@ -197,10 +205,12 @@ def chat_logprobs(tokenizer: Tokenizer, tokens: Sequence[Token]) -> out.ChatLogp
 class TextWriter:
     """`/v1/completions`. With `echo`, every text begins with its prompt."""
 
-    def __init__(self, service: ChatService, choices: Choices, per_prompt: int, *, echo: bool) -> None:
+    def __init__(
+        self, service: ChatService, choices: Choices, per_prompt: int, identity: Identity, *, echo: bool
+    ) -> None:
         self.choices = choices
         self._tokenizer = service.tokenizer
-        self._envelope = Envelope(service, choices.replies, per_prompt, "cmpl")
+        self._envelope = Envelope(service, choices.replies, per_prompt, "cmpl", identity)
         self._echo = echo
         self._logprobs = [TextLogprobs(service.tokenizer) for _ in choices.replies]
         self._begun: set[int] = set()

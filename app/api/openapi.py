@@ -17,6 +17,7 @@ from werkzeug.exceptions import NotFound
 
 from app.api import auth
 from app.api.errors import ErrorBody
+from app.api.idempotency import EVENT_ID_PATTERN, KEY, KEY_PATTERN, LAST_EVENT_ID
 from app.api.training_schemas import EXAMPLE_ID, PREDICT_BODY
 
 Schema = dict[str, Any]
@@ -52,7 +53,11 @@ EVENT = {
     "description": "Server-sent events, each of this form. Comments between them keep the line open.",
     "required": ["data"],
     "properties": {
-        "id": {"type": "string", "description": "In streams of `/train-demo`: what Last-Event-ID goes on after."},
+        "id": {
+            "type": "string",
+            "description": "What Last-Event-ID goes on after: in streams of `/train-demo`, and of replies under an "
+            "Idempotency-Key.",
+        },
         "event": {
             "type": "string",
             "description": "In streams of `/chat`: token, done or error; of `/train-demo`: started, batch, epoch, "
@@ -72,14 +77,43 @@ STREAM_EXAMPLES = {
 
 BODIES = {"/train-demo/{job_id}/predict": PREDICT_BODY}
 
-HEADERS = {
-    "/train-demo/{job_id}/events": {
-        "name": "Last-Event-ID",
-        "in": "header",
-        "description": "The id of the last event that was seen: the stream goes on after it.",
-        "example": 3751,
-        "schema": {"type": "integer", "minimum": 0, "maximum": 10**12},
-    }
+KEY_HEADER = {
+    "name": KEY,
+    "in": "header",
+    "description": "Names this request, of the client's own choice, best a new UUID in quotes. Sent again, it gets the "
+    "same reply and generates nothing: also from another process of the service, also while the first is still "
+    "being answered, then with `Idempotent-Replayed: true`. A stream's events then have ids.",
+    "example": '"8e03978e-40d5-43e8-bc93-6894a57f9324"',
+    "schema": {"type": "string", "pattern": KEY_PATTERN},
+}
+
+RESUME_HEADER = {
+    "name": LAST_EVENT_ID,
+    "in": "header",
+    "description": "With the same `Idempotency-Key` and the same `stream: true`: the id of the last event that was "
+    "seen. The stream goes on after it.",
+    "example": "3f1c09d2a4b85e6770c1d2e3-17",
+    "schema": {"type": "string", "pattern": EVENT_ID_PATTERN},
+}
+
+HEADERS: dict[str, list[Schema]] = {
+    "/chat": [KEY_HEADER, RESUME_HEADER],
+    "/v1/chat/completions": [KEY_HEADER, RESUME_HEADER],
+    "/v1/completions": [KEY_HEADER, RESUME_HEADER],
+    "/train-demo/{job_id}/events": [
+        {
+            "name": LAST_EVENT_ID,
+            "in": "header",
+            "description": "The id of the last event that was seen: the stream goes on after it.",
+            "example": 3751,
+            "schema": {"type": "integer", "minimum": 0, "maximum": 10**12},
+        }
+    ],
+}
+
+KEYED_ERRORS = {
+    "410": "What Last-Event-ID belongs to is not kept any more",
+    "422": "The Idempotency-Key came with another request before",
 }
 
 PARAMETERS = {
@@ -118,7 +152,7 @@ def exact(spec: Any) -> Any:
     for path, method, operation in _operations(spec):
         operation.setdefault("operationId", _operation_id(method, path))
         if path in HEADERS:
-            operation["parameters"].append(HEADERS[path])
+            operation["parameters"] = operation.get("parameters", []) + HEADERS[path]
         for parameter in operation.get("parameters", ()):
             _parameter(parameter)
         if method == "post" and path in BODIES:
@@ -212,6 +246,9 @@ def _errors(path: str, operation: Schema) -> None:
         if path.startswith("/v1/"):
             responses.pop("422", None)
             responses.setdefault("404", {"description": "There is no such model"})
+    if KEY_HEADER in HEADERS.get(path, ()):
+        for status, description in KEYED_ERRORS.items():
+            responses.setdefault(status, {"description": description})
     for status, response in responses.items():
         if status[0] in "45":
             # `/health` shows the same state whether it is good or bad.

@@ -24,6 +24,7 @@ HEADERS = {
 
 METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 EXPOSED = (
+    "Idempotent-Replayed",
     "Retry-After",
     "WWW-Authenticate",
     "X-Conversation-ID",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from flask import Response
 
 HEARTBEAT = ": waiting\n\n"
 """A comment, which clients skip: it keeps proxies from giving up and shows a client that has gone."""
+
+HEARTBEAT_S = 2.0
+"""How often one comes while nothing else does."""
 
 DONE = "data: [DONE]\n\n"
 """The end of a stream in the OpenAI API's form."""
@@ -29,6 +32,23 @@ def event(name: str, data: Any, number: int | None = None) -> str:
 def message(data: Any) -> str:
     """An event without a name, as the OpenAI API has them."""
     return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+
+
+def is_comment(text: str) -> bool:
+    return text.startswith(":")
+
+
+def is_last(text: str) -> bool:
+    """Whether it ends a stream as it should."""
+    return text == DONE or text.startswith("event: done\n")
+
+
+def guarded(events: Iterator[str], in_words: Callable[[Exception], str]) -> Iterator[str]:
+    """The events, and an error in place of the rest where they fail."""
+    try:
+        yield from events
+    except Exception as error:
+        yield in_words(error)
 
 
 def response(events: Iterator[str]) -> Response:

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from app.chat.prompt import Message
 from app.storage import processes
 from app.storage.database import Database, DatabaseError
-from app.storage.models import Conversation, Turn
+from app.storage.models import Conversation, KeptReply, Turn
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,9 @@ LEASE_S = 20.0
 RENEWAL_S = 5.0
 PURGE_S = 3600.0
 STOP_S = 2.0  # how long `close` waits for the housekeeping, which may wait for the database
+
+MOST_NAMED = 500
+"""Ids in one statement: databases have a limit."""
 
 CONVERSATION_ID = re.compile(r"conv_[0-9a-f]{32}")
 
@@ -250,6 +253,7 @@ class Memory:
         """
         with self._database.write() as session:
             session.delete(_find(session, conversation_id, owner, lock=True))
+            session.execute(delete(KeptReply).where(KeptReply.conversation_id == conversation_id))
         self._to_scrub = True
         self._scrub()
 
@@ -261,7 +265,10 @@ class Memory:
             doomed.append(Conversation.updated_at < now - self._max_age)
         idle = or_(Conversation.busy_until.is_(None), Conversation.busy_until < now)
         with self._database.write() as session:
-            ids = session.execute(delete(Conversation).where(or_(*doomed), idle).returning(Conversation.id)).all()
+            ids = session.scalars(delete(Conversation).where(or_(*doomed), idle).returning(Conversation.id)).all()
+            for start in range(0, len(ids), MOST_NAMED):
+                named = KeptReply.conversation_id.in_(ids[start : start + MOST_NAMED])
+                session.execute(delete(KeptReply).where(named))
         if ids:
             log.info("purged %d conversations", len(ids))
             self._to_scrub = True

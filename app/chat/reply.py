@@ -189,6 +189,11 @@ class Choices:
             else:
                 arrived.wait(GONE_CHECK_S)
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it ended early because the caller's client has gone."""
+        return any(reply.finish_reason == "cancelled" for reply in self.replies)
+
     def close(self) -> None:
         """Free the engine's slots of all that is not finished."""
         for reply in self.replies:

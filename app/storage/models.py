@@ -126,3 +126,42 @@ class TrainingJob(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class KeptReply(Base):
+    """What was answered under an idempotency key or, while it is being made, the lease of the process that makes it."""
+
+    __tablename__ = "kept_replies"
+    __table_args__ = (Index(None, "created_at"), Index(None, "conversation_id"))
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """The SHA-256 of owner and key, in hexadecimal digits."""
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    """The SHA-256 of the request."""
+    attempt: Mapped[str] = mapped_column(String(32))
+    """Names what is made, in the ids of its events. Whoever goes on with it makes the same."""
+    seed: Mapped[int] = mapped_column(BigInteger)
+    """For a request that brings none."""
+    headers: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+    """Null until it has begun."""
+    conversation_id: Mapped[str | None] = mapped_column(String(64))
+    """The conversation that it's a turn of, with which it's erased. One that never began leaves it alone."""
+    holder: Mapped[str | None] = mapped_column(String(64))
+    """Names who makes it; null when nobody does."""
+    process: Mapped[str] = mapped_column(String(255))
+    lease_until: Mapped[datetime] = mapped_column(UtcDateTime)
+    followed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When a request to another process last followed it."""
+    done: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class KeptPiece(Base):
+    """Some events of such a reply, or the whole of it. Rows are only ever added and deleted."""
+
+    __tablename__ = "kept_pieces"
+
+    reply_id: Mapped[str] = mapped_column(ForeignKey("kept_replies.id", ondelete="CASCADE"), primary_key=True)
+    ends_at: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """How many events there are up to here."""
+    events: Mapped[list[str]] = mapped_column(JSON)

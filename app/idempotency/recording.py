@@ -1,0 +1,138 @@
+"""A reply that is being made in this process: its events so far, and news of it for the requests that follow it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from app.idempotency.records import Lease, Part, StreamGoneError
+
+Heard = tuple[int | None, str]
+"""An event with its number, from 1, or a note between events, without one; empty if nothing came for a while."""
+
+Kind = Literal["note", "part", "last"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What comes of making a reply. A `note` is only for those who listen now; nothing comes after the `last`."""
+
+    kind: Kind
+    text: str
+
+
+class Recording:
+    """One thread makes it, another saves it, any may follow it.
+
+    Where an earlier process left events, these are there at once; what is made must be the same, and then goes on.
+    """
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self.attempt = lease.attempt
+        self.is_done = False
+        self.error: Exception | None = None
+        """What ended it if it is not done."""
+        self.saving = threading.Lock()
+        self.saved_at = time.monotonic()
+        self.is_unwanted = False
+        """Whether somebody else makes it now, or it was erased."""
+        self._events = list(lease.events)
+        self._made = 0
+        self._saved = len(self._events)
+        self._headers: dict[str, str] | None = None
+        self._note = ""
+        self._notes = 0
+        self._ended = False
+        self._followers = 0
+        self._followed = time.monotonic()
+        self._followed_elsewhere: datetime | None = None
+        self._news = threading.Condition()
+
+    # -- for the one who makes it ----------------------------------------------------------------------------
+
+    def begin(self, headers: dict[str, str]) -> None:
+        with self._news:
+            self._headers = headers
+            self._news.notify_all()
+
+    def add(self, event: Event) -> None:
+        """Take in the next event. Raises `StreamGoneError` if it is not the one that was sent before."""
+        with self._news:
+            if event.kind == "note":
+                self._note, self._notes = event.text, self._notes + 1
+            elif self._made == len(self._events):
+                self._events.append(event.text)
+                self._made += 1
+            elif self._events[self._made] == event.text:
+                self._made += 1
+            else:
+                raise StreamGoneError("The rest of this stream can't be made again; ask without Last-Event-ID.")
+            self._news.notify_all()
+
+    def end(self, error: Exception | None, *, done: bool) -> None:
+        with self._news:
+            self._ended, self.is_done, self.error = True, done, error
+            self._news.notify_all()
+
+    def is_abandoned(self, grace_s: float) -> bool:
+        """Whether nobody wants it any more: nobody may, or nobody has followed it for so long."""
+        with self._news:
+            return self.is_unwanted or (not self._followers and time.monotonic() - self._followed > grace_s)
+
+    # -- for the one who saves it ----------------------------------------------------------------------------
+
+    def unsaved(self, last: Event | None = None) -> Part:
+        """What the database has not got; with the `last` event all of it."""
+        with self._news:
+            events = [*self._events[self._saved :], *([last.text] if last else [])]
+            return Part(self.lease, events, self._saved + len(events), done=last is not None)
+
+    def saved(self, part: Part, followed_elsewhere: datetime | None) -> None:
+        with self._news:
+            self._saved, self.saved_at = part.ends_at, time.monotonic()
+            if followed_elsewhere != self._followed_elsewhere:
+                self._followed_elsewhere = followed_elsewhere
+                self._followed = time.monotonic()
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no request to this process follows it."""
+        return not self._followers
+
+    # -- for those who follow it -----------------------------------------------------------------------------
+
+    def headers(self) -> dict[str, str] | None:
+        """Its headers as soon as it has begun, None if it never does."""
+        with self._news:
+            self._news.wait_for(lambda: self._headers is not None or self._ended)
+            return self._headers
+
+    def after(self, start: int, quiet_s: float) -> Iterator[Heard]:
+        """What comes after the event numbered `start`, to the end: the reply is then done, or it failed."""
+        with self._news:
+            self._followers += 1
+            notes = 0
+        try:
+            while True:
+                with self._news:
+                    while not (self._ended or len(self._events) > start or self._notes > notes):
+                        if not self._news.wait(quiet_s):
+                            break
+                    events, ended = self._events[start:], self._ended
+                    is_note, notes = self._notes > notes, self._notes
+                for text in events:
+                    start += 1
+                    yield start, text
+                if ended:
+                    return
+                if not events:
+                    yield None, self._note if is_note else ""
+        finally:
+            with self._news:
+                self._followers -= 1
+                self._followed = time.monotonic()
