@@ -71,7 +71,7 @@ class Recording:
             elif self._events[self._made] == event.text:
                 self._made += 1
             else:
-                raise StreamGoneError("The rest of this stream can't be made again; ask without Last-Event-ID.")
+                raise _diverged()
             self._news.notify_all()
 
     def end(self, error: Exception | None, *, done: bool) -> None:
@@ -87,8 +87,13 @@ class Recording:
     # -- for the one who saves it ----------------------------------------------------------------------------
 
     def unsaved(self, last: Event | None = None) -> Part:
-        """What the database has not got; with the `last` event all of it."""
+        """What the database has not got; with the `last` event all of it.
+
+        Raises `StreamGoneError` if there were other events where this is to be the last.
+        """
         with self._news:
+            if last and self._made < len(self._events):
+                raise _diverged()
             events = [*self._events[self._saved :], *([last.text] if last else [])]
             return Part(self.lease, events, self._saved + len(events), done=last is not None)
 
@@ -136,3 +141,7 @@ class Recording:
             with self._news:
                 self._followers -= 1
                 self._followed = time.monotonic()
+
+
+def _diverged() -> StreamGoneError:
+    return StreamGoneError("The rest of this stream can't be made again. Ask without Last-Event-ID: it begins anew.")

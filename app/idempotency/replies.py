@@ -163,6 +163,8 @@ class KeptReplies:
         self._give_up(recording, error)
 
     def _give_up(self, recording: Recording, error: Exception | None) -> None:
+        """End it unfinished. Whoever asked hears of the error; whoever asks again has it made again."""
+        log.info("a reply under a key was given up: %s", error or "nobody waited for it")
         try:
             part = recording.unsaved()
             if part.events:
