@@ -14,13 +14,14 @@ from tokenizers import Tokenizer
 from transformers import GPT2LMHeadModel
 
 from app.starter import train
+from app.starter.muon import Muon
 from app.starter.train import CHECKPOINT, batches, encode, rate
 
 
 def options(folder: Path, steps: int, resume: bool = False, start_from: Path | None = None) -> argparse.Namespace:
     return argparse.Namespace(
         seed=1, threads=0, device="cpu", resume=resume, state=folder / "state.pt", steps=steps, max_minutes=0,
-        batch_tokens=512, save_minutes=60, out=folder / "checkpoint", start_from=start_from,
+        batch_tokens=512, save_minutes=60, out=folder / "checkpoint", start_from=start_from, peak=1.0,
     )  # fmt: skip
 
 
@@ -127,3 +128,20 @@ def test_encoding_keeps_ids_and_mask_aligned() -> None:
         assert len(ids) == len(counted)
         assert counted[-1]
         assert not counted[0]
+
+
+@pytest.mark.parametrize("shape", [(24, 64), (64, 24), (32, 32)])
+def test_muon_takes_the_steps_of_torch_s_own(shape: tuple[int, int]) -> None:
+    """torch's works in bfloat16, so alike to that precision."""
+    draw = torch.Generator().manual_seed(5)
+    ours, theirs = (torch.nn.Parameter(torch.zeros(shape)) for _ in range(2))
+    steppers = [
+        Muon([ours], lr=0.01, weight_decay=0.05, dtype=torch.float32),
+        torch.optim.Muon([theirs], lr=0.01, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+    ]
+    for _ in range(4):
+        ours.grad = torch.randn(shape, generator=draw)
+        theirs.grad = ours.grad.clone()
+        for stepper in steppers:
+            stepper.step()
+    assert (ours - theirs).norm() < 0.02 * theirs.norm()
