@@ -27,6 +27,11 @@ class Line:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
+    @property
+    def url(self) -> str:
+        """Where a server of HTTP is reached over this line."""
+        return f"http://127.0.0.1:{self.port}"
+
     def become(self, state: Literal["whole", "cut", "held"]) -> None:
         self._state = state
         while state == "cut" and self._others:

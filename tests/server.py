@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -41,11 +42,18 @@ class LiveServer:
             time.sleep(0.05)
 
     def engine_pid(self) -> int:
-        """The engine process: a child of gunicorn's worker."""
+        """The engine process."""
+        return self._child_of_worker(b"app.engine.process")
+
+    def training_pid(self) -> int:
+        """The process of the training run that is under way."""
+        return self._child_of_worker(b"app.training")
+
+    def _child_of_worker(self, module: bytes) -> int:
         files = Path(f"/proc/{self.worker_pid()}/task").glob("*/children")
         children = [int(child) for file in files for child in file.read_text().split()]
-        (engine,) = [pid for pid in children if b"app.engine.process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        return engine
+        (found,) = [pid for pid in children if module in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return found
 
     def worker_pid(self) -> int:
         master = self.process.pid
@@ -56,6 +64,16 @@ class LiveServer:
         with contextlib.suppress(httpx.HTTPError):
             return httpx.get(f"{self.url}/health/ready", timeout=5).status_code == 200
         return False
+
+
+@contextlib.contextmanager
+def paused(pid: int) -> Iterator[None]:
+    """Stop a process for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def free_port() -> int:

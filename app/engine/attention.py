@@ -15,6 +15,8 @@ from llvmlite import ir
 from numba import config, njit, prange, types
 from numba.extending import intrinsic
 
+from app.engine.simd import EXACT
+
 if config.THREADING_LAYER == "default":  # type: ignore[attr-defined]
     # The layer that needs no library, for whoever has not prepared `openmp`. It serves one caller at a time.
     config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]
@@ -28,14 +30,6 @@ def _float_from_bits(typing_context, bits):  # type: ignore[no-untyped-def]
         return builder.bitcast(args[0], ir.FloatType())
 
     return types.float32(types.int32), codegen
-
-
-EXACT = {"nnan", "ninf", "nsz"}
-"""What the compiler may assume: nothing that lets it change the order of sums or fuse operations.
-
-It would do so differently in a process that compiles a kernel and in one that loads it from numba's cache (seen: log-
-probabilities apart by one bit), and a sequence that goes on in another process must not notice.
-"""
 
 
 @njit(inline="always", fastmath=EXACT)

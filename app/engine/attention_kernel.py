@@ -13,8 +13,8 @@ from numba import njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from app.engine.attention import EXACT, fast_exp, ordered_sum
-from app.engine.simd import FLOATS, INT16, INT64, INTS, LANES, REGISTERS, Emitter, has
+from app.engine.attention import fast_exp, ordered_sum
+from app.engine.simd import EXACT, FLOATS, INT16, INT64, INTS, LANES, REGISTERS, Emitter, has
 
 HEAD_DIM = LANES * REGISTERS
 

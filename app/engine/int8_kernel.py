@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from app.engine.simd import BLOCK, FLOATS, INT64, INTS, LANES, REGISTERS, Emitter, has
+from app.engine.simd import BLOCK, EXACT, FLOATS, INT64, INTS, LANES, REGISTERS, Emitter, has
 
 
 def is_supported(inputs: int) -> bool:
@@ -80,7 +80,7 @@ _tile_1, _tile_2, _tile_3, _tile_4, _tile_5, _tile_6 = (_tile(rows) for rows in 
 
 
 @njit(inline="always")
-def _quantise(x, quantised):  # type: ignore[no-untyped-def]
+def quantise(x, quantised):  # type: ignore[no-untyped-def]
     """One row to int8 in -127 .. 127; returns the scale that undoes it, and 128 times the sum."""
     top = np.float32(1e-12)
     for i in range(x.shape[0]):
@@ -95,7 +95,7 @@ def _quantise(x, quantised):  # type: ignore[no-untyped-def]
 
 
 # No flag that lets the compiler round differently: the serial and the parallel loop must give the same bits.
-@njit(parallel=True, nogil=True, cache=True, fastmath={"nnan", "ninf", "nsz"})
+@njit(parallel=True, nogil=True, cache=True, fastmath=EXACT)
 def multiply(x, weight, scales, biases, y):  # type: ignore[no-untyped-def]
     """y = x W^T + b. x [rows, inputs] float32, `weight` from `pack`, scales and biases [blocks * 64] float32,
     y [rows, blocks * 64] float32, all contiguous.
@@ -106,10 +106,10 @@ def multiply(x, weight, scales, biases, y):  # type: ignore[no-untyped-def]
     total = np.empty(rows, np.int32)
     if rows < 4:  # sharing so little work out among threads costs more than it gains
         for r in range(rows):
-            scale[r], total[r] = _quantise(x[r], quantised[r])
+            scale[r], total[r] = quantise(x[r], quantised[r])
     else:
         for r in prange(rows):
-            scale[r], total[r] = _quantise(x[r], quantised[r])
+            scale[r], total[r] = quantise(x[r], quantised[r])
     quads, stride = inputs // 4, 4 * y.shape[1]
     for block in prange(weight.shape[0]):
         w = weight.ctypes.data + block * quads * 256

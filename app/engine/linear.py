@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from app.engine import float32_kernel, int8_kernel
 from app.engine.model_source import first_line
-from app.engine.simd import BLOCK
+from app.engine.simd import BLOCK, EXACT
 
 PARALLEL_ROWS = 4
 """From so many rows on, sharing them out among the threads gains more than it costs."""
@@ -174,13 +174,7 @@ def unpadded(y: torch.Tensor, outputs: int) -> torch.Tensor:
 def _quantise(x, quantised, scales):  # type: ignore[no-untyped-def]
     """x [rows, n] float32 → int8 in -127 .. 127 and the scale that undoes it, one a row."""
     for r in prange(x.shape[0]):
-        top = np.float32(1e-12)
-        for i in range(x.shape[1]):
-            top = max(top, abs(x[r, i]))
-        factor = np.float32(127.0) / top
-        scales[r] = top / np.float32(127.0)
-        for i in range(x.shape[1]):
-            quantised[r, i] = np.int8(np.rint(x[r, i] * factor))
+        scales[r], _ = int8_kernel.quantise(x[r], quantised[r])
 
 
 def _dequantise(product, row_scale, column_scale, bias, y):  # type: ignore[no-untyped-def]
@@ -193,7 +187,7 @@ def _dequantise(product, row_scale, column_scale, bias, y):  # type: ignore[no-u
 
 # No flag that lets the compiler round differently: one row goes through the serial kernels, which start sooner, and
 # several through the parallel ones, and the bits must not tell.
-_FLAGS: dict[str, Any] = {"fastmath": {"nnan", "ninf", "nsz"}, "cache": True, "nogil": True}
+_FLAGS: dict[str, Any] = {"fastmath": EXACT, "cache": True, "nogil": True}
 _quantise_row, _quantise_rows = njit(**_FLAGS)(_quantise), njit(parallel=True, **_FLAGS)(_quantise)
 _dequantise_row, _dequantise_rows = njit(**_FLAGS)(_dequantise), njit(parallel=True, **_FLAGS)(_dequantise)
 

@@ -18,9 +18,10 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from app.engine.attention import EXACT, fast_exp, ordered_sum
+from app.engine.attention import fast_exp, ordered_sum
 from app.engine.messages import Token
 from app.engine.sequence import Sequence
+from app.engine.simd import EXACT
 
 BINS = 1024
 BIN_WIDTH = 1 / 32

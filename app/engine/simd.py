@@ -15,6 +15,13 @@ LANES, REGISTERS = 16, 4
 BLOCK = LANES * REGISTERS
 """Outputs that a tile computes side by side: four registers of 16 numbers."""
 
+EXACT = {"nnan", "ninf", "nsz"}
+"""What numba's compiler may assume: nothing that lets it change the order of sums or fuse operations.
+
+It would do so differently in a process that compiles a kernel and in one that loads it from numba's cache (seen: log-
+probabilities apart by one bit), and a sequence that goes on in another process must not notice.
+"""
+
 INT16, INT32, INT64 = (ir.IntType(bits) for bits in (16, 32, 64))
 INTS, FLOATS = ir.VectorType(INT32, LANES), ir.VectorType(ir.FloatType(), LANES)
 

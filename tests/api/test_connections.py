@@ -12,8 +12,7 @@ import httpx
 import pytest
 
 from tests.api.test_chat import post
-from tests.server import LiveServer, serve
-from tests.web.support import paused_engine
+from tests.server import LiveServer, paused, serve
 
 BODY = json.dumps({"input": "Hello", "max_new_tokens": 2}).encode()
 HEAD = b"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -196,7 +195,7 @@ def test_when_all_threads_are_taken_health_still_answers(small: LiveServer) -> N
 
 def test_a_reply_that_takes_too_long_is_given_up(chat_model: Path, tmp_path: Path) -> None:
     with serve(tmp_path, model=chat_model, request_timeout_s=1) as server, server.client() as http:
-        with paused_engine(server):
+        with paused(server.engine_pid()):
             whole = post(http, input="Hello")
             stream = post(http, input="Hello", stream=True)
         assert (whole.status_code, whole.json()["error"]["code"]) == (503, "timeout")

@@ -16,19 +16,16 @@ import pytest
 
 from tests.api.test_chat import assert_error, events, post
 from tests.server import LiveServer, serve
-from tests.storage.support import postgresql_database
+from tests.storage.support import KINDS, empty_database
 
 NOBODYS = "conv_" + "0" * 32
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=KINDS)
 def stored_in(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a database of this module's own."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path_factory.mktemp('conversations')}/troika.db"
-    else:
-        with postgresql_database() as url:
-            yield url
+    with empty_database(request.param, tmp_path_factory.mktemp("conversations")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

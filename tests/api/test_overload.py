@@ -12,8 +12,7 @@ import pytest
 from app.api.admission import Admission
 from app.api.errors import OverloadedError, TooManyAtOnceError
 from tests.api.test_chat import assert_error, post
-from tests.server import LiveServer, serve
-from tests.web.support import paused_engine
+from tests.server import LiveServer, paused, serve
 
 ENDLESS = {"input": "Hello", "max_new_tokens": 3900, "temperature": 0, "stream": True}
 """A reply that outlasts what is done beside it."""
@@ -77,7 +76,7 @@ def test_one_client_gets_429_and_others_503_when_the_queue_is_full(
     model = alice.get("/v1/models").json()["data"][0]["id"]
     with streams(alice, 1) as (first,):
         assert next(first)
-        with paused_engine(server), streams(alice, 2):
+        with paused(server.engine_pid()), streams(alice, 2):
             assert_come_back_later(ask(alice), 429, "too_many_at_once")
             with streams(bob, 1):
                 assert under_way(carol) == (1, 3)
@@ -93,7 +92,7 @@ def test_one_client_gets_429_and_others_503_when_the_queue_is_full(
 def test_a_refused_turn_leaves_no_conversation_busy(server: LiveServer, clients: list[httpx.Client]) -> None:
     alice, bob, _ = clients
     conversation_id = post(alice, input="Hello").json()["conversation_id"]
-    with paused_engine(server), streams(alice, 3):
+    with paused(server.engine_pid()), streams(alice, 3):
         assert_come_back_later(post(alice, input="And?", conversation_id=conversation_id), 429, "too_many_at_once")
     found = bob.get(f"/conversations/{conversation_id}").json()
     assert (found["busy"], len(found["turns"])) == (False, 1)
@@ -114,7 +113,7 @@ def test_who_waits_is_told_how_many_are_before(server: LiveServer, clients: list
     alice, bob, _ = clients
     with streams(alice, 1) as (first,):
         assert next(first)
-        with paused_engine(server), streams(bob, 1) as (second,), streams(alice, 1) as (third,):
+        with paused(server.engine_pid()), streams(bob, 1) as (second,), streams(alice, 1) as (third,):
             assert next(second) == ": waiting, 0 ahead"
             assert next(third) == ": waiting, 1 ahead"
             assert ": computing" in first

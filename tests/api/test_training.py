@@ -21,7 +21,7 @@ from PIL import Image
 from app.training.digits import draw
 from tests.api.test_chat import assert_error
 from tests.server import LiveServer, serve
-from tests.storage.support import postgresql_database
+from tests.storage.support import KINDS, empty_database
 
 Job = dict[str, Any]
 
@@ -35,14 +35,11 @@ PATIENCE_S = 2.0
 """A second is promised for a cancellation, and takes a tenth; the rest is for a machine that others keep busy."""
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=KINDS)
 def stored_in(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a database of this module's own."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path_factory.mktemp('training')}/troika.db"
-    else:
-        with postgresql_database() as url:
-            yield url
+    with empty_database(request.param, tmp_path_factory.mktemp("training")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

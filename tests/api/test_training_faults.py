@@ -17,19 +17,16 @@ from tests.api.test_auth import make_key
 from tests.api.test_chat import assert_error
 from tests.api.test_training import ENDLESS, FINAL, QUICK, Job, events, parse, read, start, wait_for
 from tests.server import LiveServer, serve
-from tests.storage.support import postgresql_database
+from tests.storage.support import KINDS, empty_database
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=KINDS)
 def stored_in(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a database of this test's own."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/shared.db"
-    else:
-        with postgresql_database() as url:
-            yield url
+    with empty_database(request.param, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,8 +18,8 @@ from tests.api.test_chat import assert_error, events, post
 from tests.api.test_conversations import read
 from tests.faults.support import fill, small_disk
 from tests.line import Line
-from tests.server import LiveServer, serve
-from tests.storage.support import POSTGRESQL, postgresql_database
+from tests.server import LiveServer, paused, serve
+from tests.storage.support import KINDS, POSTGRESQL, empty_database, postgresql_database
 
 pytestmark = pytest.mark.slow
 
@@ -50,15 +48,11 @@ def assert_nothing_is_left_over(server: LiveServer, http: httpx.Client) -> None:
 @contextlib.contextmanager
 def in_the_middle_of_a_turn(server: LiveServer, conversation_id: str) -> Iterator[Future[httpx.Response]]:
     """A turn has begun and its reply waits for the engine, which goes on at the end of the block."""
-    engine = server.engine_pid()
     with ThreadPoolExecutor(1) as pool, server.client() as other, server.client() as http:
-        os.kill(engine, signal.SIGSTOP)
-        try:
+        with paused(server.engine_pid()):
             future = pool.submit(post, http, input="Go on", conversation_id=conversation_id, stream=True)
             server.wait_until(lambda: bool(read(other, conversation_id)["busy"]))
             yield future
-        finally:
-            os.kill(engine, signal.SIGCONT)
         future.result()
 
 
@@ -79,13 +73,10 @@ def assert_ends_in_an_error(response: httpx.Response) -> None:
 # -- locked --------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=KINDS)
 def stored_in(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path_factory.mktemp('stored')}/troika.db"
-    else:
-        with postgresql_database() as url:
-            yield url
+    with empty_database(request.param, tmp_path_factory.mktemp("stored")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

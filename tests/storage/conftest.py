@@ -8,17 +8,14 @@ from pathlib import Path
 import pytest
 
 from app.storage.database import Database
-from tests.storage.support import opened, postgresql_database
+from tests.storage.support import KINDS, empty_database, opened
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty database."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/data/troika.db"
-    else:
-        with postgresql_database() as url:
-            yield url
+    with empty_database(request.param, tmp_path / "data") as url:
+        yield url
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -12,6 +13,7 @@ from flask import Flask
 
 from app.storage.database import Database
 
+KINDS = ("sqlite", "postgresql")
 POSTGRESQL = "host=localhost port=5432 user=postgres dbname=test connect_timeout=3"
 
 
@@ -29,6 +31,16 @@ def postgresql_database() -> Iterator[str]:
             yield f"postgresql://postgres@localhost:5432/{name}"
         finally:
             server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@contextlib.contextmanager
+def empty_database(kind: str, folder: Path) -> Iterator[str]:
+    """The URL of an empty database of one of `KINDS`; an SQLite file lies in `folder`, which need not exist."""
+    if kind == "sqlite":
+        yield f"sqlite:///{folder}/troika.db"
+    else:
+        with postgresql_database() as url:
+            yield url
 
 
 @contextlib.contextmanager

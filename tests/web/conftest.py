@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.line import Line
 from tests.server import LiveServer, serve
-from tests.web.support import NO_STALL_S, Line, Visit, find_browser
+from tests.web.support import NO_STALL_S, Visit, find_browser
 
 
 @pytest.fixture(scope="package")

@@ -6,16 +6,15 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
+from tests.line import Line
 from tests.server import LiveServer
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -71,47 +70,14 @@ def assert_no_serious_fault(page: Page) -> None:
     assert not found, "\n".join(found)
 
 
-# -- the engine, made slow, and training, made to wait --------------------------------------------------------
-
-
-def engine_pid(server: LiveServer) -> int:
-    """The process that computes: gunicorn's worker has started it."""
-    engines = [
-        pid for pid in _children(_worker(server)) if b"app.engine.process" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
-    assert len(engines) == 1, engines
-    return engines[0]
-
-
-def _worker(server: LiveServer) -> int:
-    (worker,) = _children(server.process.pid)
-    return worker
-
-
-def _children(parent: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(stat.parent.name))
-    return found
-
-
-@contextlib.contextmanager
-def paused_engine(server: LiveServer) -> Iterator[None]:
-    pid = engine_pid(server)
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
+# -- the engine, made slow -----------------------------------------------------------------------------------
 
 
 class SlowEngine:
     """Lets the engine compute for a moment now and then, so that a reply is sure to be seen half written."""
 
     def __init__(self, server: LiveServer) -> None:
-        self._pid = engine_pid(server)
+        self._pid = server.engine_pid()
         self._halted = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -136,65 +102,14 @@ class SlowEngine:
         os.kill(self._pid, signal.SIGCONT)
 
 
-@contextlib.contextmanager
-def paused_training(server: LiveServer) -> Iterator[None]:
-    """Stop the training run that is under way for a while."""
-    pids = [pid for pid in _children(_worker(server)) if b"app.training" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    assert len(pids) == 1, pids
-    os.kill(pids[0], signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pids[0], signal.SIGCONT)
-
-
 # -- the line between browser and service --------------------------------------------------------------------
 
 
-class Line:
-    """Passes connections on to the service until it is cut; afterwards it refuses them, until it is mended."""
-
-    def __init__(self, server: LiveServer) -> None:
-        self._target = ("127.0.0.1", int(server.url.rpartition(":")[2]))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._open: set[socket.socket] = set()
-        self._is_cut = False
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        self._is_cut = True
-        for end in list(self._open):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def mend(self) -> None:
-        self._is_cut = False
-
-    def __enter__(self) -> Line:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.cut()
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                if self._is_cut:
-                    near.close()
-                    continue
-                far = socket.create_connection(self._target)
-                self._open |= {near, far}
-                for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while content := source.recv(65536):
-                sink.sendall(content)
-        with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_RDWR)
-        self._open -= {source}
-        source.close()
+@contextlib.contextmanager
+def line_to(server: LiveServer) -> Iterator[Line]:
+    """A line to a service, whole at first."""
+    line = Line("127.0.0.1", int(server.url.rpartition(":")[2]))
+    try:
+        yield line
+    finally:
+        line.close()

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.server import LiveServer, serve
+from tests.server import LiveServer, paused, serve
 from tests.web.conftest import Visitor
-from tests.web.support import NO_STALL_S, paused_engine
+from tests.web.support import NO_STALL_S
 
 KEY = "troika-a-key-for-the-tests"
 
@@ -43,7 +43,7 @@ def say(page: Page, text: str) -> None:
 def test_loading_is_told_and_a_key_asked_for(visit: Visitor, small_server: LiveServer) -> None:
     visitor = visit(small_server)
     visitor.allowed = ("401", "503")
-    with paused_engine(small_server):
+    with paused(small_server.engine_pid()):
         page = visitor.open()
         expect(page.locator("#service")).to_contain_text("loading the model")
         say(page, "Who are you?")
@@ -82,7 +82,7 @@ def test_the_place_in_the_queue_is_told(visit: Visitor, small_server: LiveServer
     page.evaluate("key => localStorage.setItem('troika.key', JSON.stringify(key))", KEY)
     with httpx.Client(base_url=small_server.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=60) as http:
         other = threading.Thread(target=http.post, args=("/chat",), kwargs={"data": {"input": "Hi"}})
-        with paused_engine(small_server):
+        with paused(small_server.engine_pid()):
             other.start()
             small_server.wait_until(lambda: http.get("/health").json()["engine"]["waiting"] == 1)
             say(page, "Who are you?")
@@ -99,7 +99,7 @@ def test_a_full_service_is_told_and_the_message_kept(visit: Visitor, small_serve
     page.evaluate("key => localStorage.setItem('troika.key', JSON.stringify(key))", KEY)
     with httpx.Client(base_url=small_server.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=60) as http:
         others = [threading.Thread(target=http.post, args=("/chat",), kwargs={"data": {"input": "Hi"}}) for _ in "ab"]
-        with paused_engine(small_server):
+        with paused(small_server.engine_pid()):
             for other in others:
                 other.start()
             small_server.wait_until(lambda: http.get("/health").json()["engine"]["waiting"] == 2)

@@ -8,9 +8,9 @@ import subprocess
 
 from playwright.sync_api import Page, expect
 
-from tests.server import LiveServer
+from tests.server import LiveServer, paused
 from tests.web.conftest import Visitor
-from tests.web.support import PHONE, Line, SlowEngine, paused_engine
+from tests.web.support import PHONE, SlowEngine, line_to
 
 QUESTION = "What is overfitting?"
 
@@ -85,7 +85,7 @@ def test_a_reply_stopped_before_its_first_word_can_be_asked_for_again(visit: Vis
     visitor = visit()
     visitor.allowed = ("404",)  # the service is asked what it has stored of it: nothing
     page = visitor.open()
-    with paused_engine(server):
+    with paused(server.engine_pid()):
         say(page, QUESTION)
         expect(page.locator(".waiting")).to_contain_text("In the queue")
         page.get_by_role("textbox", name="Message", exact=True).press("Escape")
@@ -328,7 +328,7 @@ def test_a_service_that_cannot_be_reached_is_told_where_it_happened(visit: Visit
 
 
 def test_a_line_that_breaks_in_mid_reply_leaves_one_turn(visit: Visitor, server: LiveServer) -> None:
-    with Line(server) as line:
+    with line_to(server) as line:
         visitor = visit(line)
         visitor.allowed = ("net::ERR",)
         page = visitor.open()
@@ -337,10 +337,10 @@ def test_a_line_that_breaks_in_mid_reply_leaves_one_turn(visit: Visitor, server:
             say(page, QUESTION)
             expect(page.locator(".reply").nth(1)).not_to_be_empty()
             engine.halt()
-            line.cut()
+            line.become("cut")
             expect(page.get_by_role("alert")).to_contain_text("can't be reached")
             expect(page.locator("#service")).to_contain_text("not reachable")
-        line.mend()
+        line.become("whole")
         page.get_by_role("alert").get_by_role("button", name="Try again").click()
         expect(page.locator(".meta").nth(1)).to_contain_text("seed")
         expect(page.get_by_role("alert")).to_have_count(0)

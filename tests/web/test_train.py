@@ -10,9 +10,9 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.server import LiveServer
+from tests.server import LiveServer, paused
 from tests.web.conftest import Visitor
-from tests.web.support import PHONE, Line, assert_no_serious_fault, paused_training
+from tests.web.support import PHONE, assert_no_serious_fault, line_to
 
 Job = dict[str, Any]
 
@@ -76,7 +76,7 @@ def test_a_run_is_watched_picked_up_after_a_reload_and_reads_a_drawn_digit(visit
     page.get_by_role("button", name="Train", exact=True).click()
     where = page.locator(".where")
     where.filter(has_text="batch").wait_for()
-    with paused_training(server):
+    with paused(server.training_pid()):
         expect(status(page)).to_have_text("running")
         expect(where).to_contain_text(re.compile(r"epoch [1-4] of 4 · batch [\d,]+ of 1,350 · .* left"))
         assert points(page) > 0
@@ -134,19 +134,19 @@ def test_a_run_is_cancelled(visit: Visitor, http: httpx.Client) -> None:
 
 def test_a_line_that_breaks_is_taken_up_again(visit: Visitor, server: LiveServer, http: httpx.Client) -> None:
     job = http.post("/train-demo", json=ENDLESS).json()
-    with Line(server) as line:
+    with line_to(server) as line:
         visitor = visit(line)
         visitor.allowed = ("net::ERR",)
         page = visitor.open(f"/train#{job['id']}")
         expect(page.locator(".where")).to_contain_text("batch")
-        line.cut()
+        line.become("cut")
         lost = page.get_by_text("The connection was lost")
         expect(lost).to_be_visible()
         before = points(page)
         with page.expect_request(
             lambda request: request.url.endswith("/events") and int(request.headers.get("last-event-id", 0)) > 0
         ):
-            line.mend()
+            line.become("whole")
         expect(lost).to_have_count(0)
         http.delete(f"/train-demo/{job['id']}")
         expect(status(page)).to_have_text("cancelled")
