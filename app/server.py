@@ -22,6 +22,7 @@ from app import logs
 from app.api.errors import from_exception
 from app.api.lifecycle import Lifecycle
 from app.api.request_log import RequestLog, RequestRecord, make_request_id
+from app.api.security import HEADERS
 from app.connections import ConnectionWorker
 from config.settings import load_settings
 
@@ -100,10 +101,17 @@ class Worker(ConnectionWorker):
         error = from_exception(exc)
         record.status, record.error = error.status, error.code
         body = json.dumps(error.body(record.id)).encode()
-        head = (
-            f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nConnection: close\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nX-Request-ID: {record.id}\r\n\r\n"
-        )
+        headers = {
+            "Connection": "close",
+            "Date": util.http_date(),
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "X-Request-ID": record.id,
+            **HEADERS,
+            **error.headers,
+        }
+        lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+        head = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n{''.join(lines)}\r\n"
         try:
             util.write_nonblock(client, head.encode() + body)
         except OSError:

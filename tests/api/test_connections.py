@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import selectors
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.api.security import HEADERS
 from tests.api.test_chat import post
 from tests.server import LiveServer, paused, serve
 
@@ -80,9 +82,13 @@ def received(one: socket.socket) -> bytes:
 
 
 def assert_refused(answer: bytes, status: int, code: str) -> None:
+    """With all that the application's own replies say of themselves."""
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status), answer
-    assert b"connection: close" in head.lower()
+    lines = head.decode().split("\r\n")
+    assert set(lines) >= {"Connection: close", *(f"{name}: {value}" for name, value in HEADERS.items())}
+    assert f"X-Request-ID: {json.loads(body)['error']['request_id']}" in lines
+    assert ("Retry-After: 1" in lines) == (status == 503)
     assert json.loads(body)["error"]["code"] == code
 
 
@@ -156,6 +162,35 @@ def test_a_body_of_unclear_length_is_refused(impatient: LiveServer) -> None:
     """Two who disagree about where a request ends, a proxy and a server, can be made to mix up their clients."""
     with connections(impatient, 1, WITH_LENGTH + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n") as (one,):
         assert_refused(received(one), 400, "malformed")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (HEAD + b"Transfer-Encoding: gzip\r\n\r\n", 501, "unsupported_transfer_coding"),
+        (b"this is no HTTP\r\n\r\n", 400, "malformed"),
+        (b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "uri_too_long"),
+    ],
+)
+def test_what_the_application_never_hears_of_is_answered_in_its_words(
+    impatient: LiveServer, sent: bytes, status: int, code: str
+) -> None:
+    with connections(impatient, 1, sent) as (one,):
+        assert_refused(received(one), status, code)
+
+
+def test_of_too_much_that_waits_to_be_whole_the_largest_is_refused(small: LiveServer) -> None:
+    """70 MB in all, where 64 MiB are kept."""
+    almost_whole = HEAD + b"Content-Length: 1000001\r\n\r\n" + b" " * 1_000_000
+    with connections(small, 70, almost_whole) as many, selectors.DefaultSelector() as selector:
+        for one in many:
+            selector.register(one, selectors.EVENT_READ)
+        for key, _ in selector.select(60):
+            assert_refused(received(key.fileobj), 503, "overloaded")  # type: ignore[arg-type]
+            break
+        else:
+            pytest.fail("none was refused")
+        assert is_served(small)
 
 
 # -- readers that take nothing -------------------------------------------------------------------------------
