@@ -167,7 +167,12 @@ def training_jobs(settings: Settings, database: Database) -> TrainingJobs:
         download=settings.training_download,
     )
     weights = KeptWeights(Path(settings.training_folder), settings.training_kept, settings.training_max_age_days)
-    records = JobRecords(database, on_interrupted=weights.remove)
+    records = JobRecords(
+        database,
+        count=settings.training_records_kept,
+        max_age_days=settings.training_records_max_age_days,
+        on_interrupted=weights.remove,
+    )
     limits = JobLimits(
         settings.training_max_waiting, TRAINING_LISTENERS, settings.training_max_workers, process=process
     )

@@ -230,6 +230,16 @@ class Settings(BaseSettings):
     training_max_age_days: float = _setting(
         30, "Days that a trained classifier is kept.", "0.01 to 36500", ge=0.01, le=36_500
     )
+    training_records_kept: int = _setting(
+        1000,
+        "Training runs that have ended whose records are kept; one more, and the oldest goes.",
+        "1 to 1000000",
+        ge=1,
+        le=1_000_000,
+    )
+    training_records_max_age_days: float = _setting(
+        365, "Days that the record of a training run is kept after its end.", "0.01 to 36500", ge=0.01, le=36_500
+    )
     training_max_waiting: int = _setting(
         4, "Training runs that may wait for the one under way; more get 429.", "0 to 1000", ge=0, le=1000
     )

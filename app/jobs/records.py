@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Select, delete, select, tuple_, update
+from sqlalchemy import Select, delete, or_, select, tuple_, update
 from sqlalchemy.orm import Session, defer
 
 from app.storage import processes
@@ -78,16 +78,23 @@ class JobRecord:
 
 
 class JobRecords:
-    """The records in a database. `on_interrupted` is told the id of each job that is found so; `now` is the clock."""
+    """The records in a database: of jobs that have ended the newest `count`, and none older than `max_age_days`.
+
+    `on_interrupted` is told the id of each job that is found so; `now` is the clock.
+    """
 
     def __init__(
         self,
         database: Database,
         *,
+        count: int = 1000,
+        max_age_days: float = 365,
         on_interrupted: Callable[[str], None] = lambda _: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.now = now
+        self._count = count
+        self._max_age = timedelta(days=max_age_days)
         self._on_interrupted = on_interrupted
         self._database = database
         self._process = processes.this_process()
@@ -157,6 +164,18 @@ class JobRecords:
         ended = TrainingJob.status.not_in(LIVE)
         with self._database.write() as session:
             session.execute(delete(TrainingJob).where(TrainingJob.id == job_id, TrainingJob.owner == owner, ended))
+
+    def purge(self) -> list[str]:
+        """Delete the records that are too old or too many, of whomever; returns their ids. Raises `DatabaseError`."""
+        ended = TrainingJob.status.not_in(LIVE)
+        newest_first = (TrainingJob.finished_at.desc(), TrainingJob.id.desc())
+        too_many = select(TrainingJob.id).where(ended).order_by(*newest_first).offset(self._count)
+        doomed = or_(TrainingJob.id.in_(too_many), TrainingJob.finished_at < self.now() - self._max_age)
+        with self._database.write() as session:
+            purged = list(session.scalars(delete(TrainingJob).where(ended, doomed).returning(TrainingJob.id)))
+        if purged:
+            log.info("purged the records of %d training jobs", len(purged))
+        return purged
 
     def request_cancel(self, job_id: str, owner: str) -> None:
         """Ask the process that has the job in hand to cancel it. Raises `DatabaseError`."""

@@ -1,7 +1,7 @@
 """Runs training jobs: takes them into a short queue, runs one at a time in a process of its own, ends them.
 
 One thread runs the jobs; another one writes what they have come to into the database, renews leases, looks for
-cancellations that came by way of other processes, and removes weights that are too old or too many.
+cancellations that came by way of other processes, and removes weights and records that are too old or too many.
 """
 
 from __future__ import annotations
@@ -243,6 +243,15 @@ class TrainingJobs:
             self.book.save(job)
         except DatabaseError as error:
             log.warning("the end of training job %s is not stored yet: %s", job.record.id, error)
+            return
+        try:
+            self._purge_records()
+        except DatabaseError as error:
+            log.warning("records of training jobs are not purged yet: %s", error)
+
+    def _purge_records(self) -> None:
+        for job_id in self._records.purge():
+            self._weights.remove(job_id)  # nobody can ask for them any more
 
     # -- housekeeping ----------------------------------------------------------------------------------------
 
@@ -262,6 +271,7 @@ class TrainingJobs:
                 if now - last_purge >= PURGE_S:
                     last_purge = now
                     self._records.interrupt_lost()
+                    self._purge_records()
                     self._weights.purge()
             except DatabaseError as error:
                 log.warning("housekeeping of training jobs: %s", error)

@@ -40,11 +40,12 @@ def server(chat_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def limited(chat_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """One that keeps a single classifier, stops runs after some seconds, and has a damaged data file."""
+    """One that keeps a single classifier and three records, stops runs after some seconds, and has a bad data file."""
     folder = tmp_path_factory.mktemp("limited")
     file = folder / "mnist.npz"
     file.write_bytes(b"PK\x03\x04 cut short")
-    with serve(folder, model=chat_model, mnist_path=file, training_kept=1, training_max_s=15) as server:
+    limits = {"training_kept": 1, "training_records_kept": 3, "training_max_s": 15}
+    with serve(folder, model=chat_model, mnist_path=file, **limits) as server:
         yield server
 
 
@@ -330,6 +331,13 @@ def test_only_so_many_classifiers_are_kept(limited: LiveServer) -> None:
         limited.wait_until(lambda: http.post(older["links"]["predict"], json=drawing).status_code == 410)
         assert http.post(newer["links"]["predict"], json=drawing).status_code == 200
         assert read(http, older)["status"] == "done"
+
+
+def test_only_so_many_records_are_kept(limited: LiveServer) -> None:
+    with limited.client() as http:
+        jobs = [run(http) for _ in range(4)]
+        limited.wait_until(lambda: http.get(jobs[0]["links"]["self"]).status_code == 404)
+        assert [job["id"] for job in http.get("/train-demo").json()["jobs"]] == [job["id"] for job in jobs[:0:-1]]
 
 
 # -- owners --------------------------------------------------------------------------------------------------

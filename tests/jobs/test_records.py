@@ -131,6 +131,48 @@ def test_what_has_ended_does_not_change_any_more(records: JobRecords) -> None:
     assert records.get(job().id, "").status == "done"
 
 
+# -- keeping -------------------------------------------------------------------------------------------------
+
+
+def ended(number: int, **values: object) -> JobRecord:
+    """It ended `number` seconds after the first could have."""
+    return job(number, **FULL | {"finished_at": NOW + timedelta(seconds=number)} | values)
+
+
+def ids(records: JobRecords, owner: str = "") -> list[str]:
+    return [record.id for record in records.page(owner, 100, None)]
+
+
+def test_the_newest_that_have_ended_are_kept(database: Database, clock: Clock) -> None:
+    records = JobRecords(database, count=3, now=clock)
+    for number in range(1, 6):
+        records.add(ended(number, owner="lin" if number % 2 else ""))
+    records.add(ended(6, status="failed"))
+    assert sorted(records.purge()) == [job(number).id for number in (1, 2, 3)]
+    assert records.purge() == []
+    assert (ids(records), ids(records, "lin")) == ([job(6).id, job(4).id], [job(5).id])
+
+
+def test_no_record_is_kept_for_longer_than_asked(database: Database, clock: Clock) -> None:
+    records = JobRecords(database, max_age_days=30, now=clock)
+    records.add(ended(1))
+    clock.advance(29 * 86_400)
+    records.add(replace(ended(2), finished_at=clock()))
+    assert records.purge() == []
+    clock.advance(2 * 86_400)
+    assert records.purge() == [job(1).id]
+    assert ids(records) == [job(2).id]
+
+
+def test_what_has_not_ended_is_never_purged(database: Database, clock: Clock) -> None:
+    records = JobRecords(database, count=1, max_age_days=1, now=clock)
+    for number, status in enumerate(("queued", "running", "running")):
+        records.add(job(number, status=status))
+    clock.advance(100 * 86_400)
+    assert records.purge() == []
+    assert len(ids(records)) == 3
+
+
 # -- leases --------------------------------------------------------------------------------------------------
 
 
