@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve doctor setup test test-fast lint format bench bench-peers bench-http clean
+.PHONY: serve doctor setup test test-fast lint format bench bench-peers bench-http capacity clean
 
 serve: $(VENV)/.ready
 	@echo "troika: serving on http://localhost:$${PORT:-$${TROIKA_PORT:-5000}} (Ctrl-C stops it)"
@@ -46,6 +46,9 @@ bench-peers: $(VENV)/.ready-dev
 bench-http: $(VENV)/.ready-dev
 	@$(BIN)/python -m benchmarks.http $(if $(OUT),--out $(OUT))
 	@$(BIN)/python -m benchmarks.beside_training $(if $(OUT),--out $(basename $(OUT))-training$(suffix $(OUT)))
+
+capacity: $(VENV)/.ready-dev
+	@$(BIN)/python -m benchmarks.capacity $(ARGS)
 
 $(VENV)/.ready: requirements.txt
 	@echo "troika: making $(VENV) with $$($(PYTHON) --version)"
