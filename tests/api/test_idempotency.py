@@ -7,6 +7,7 @@ import os
 import random
 import re
 import signal
+import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +17,13 @@ from typing import Any
 
 import httpx
 import openai
+import psycopg
 import pytest
 
 from tests.api.test_chat import assert_error
 from tests.api.test_conversations import read
 from tests.api.test_rate_limits import client_of, hashed
-from tests.server import LiveServer, serve
+from tests.server import LiveServer, paused, serve
 from tests.storage.support import postgresql_database
 
 pytestmark = pytest.mark.slow
@@ -203,22 +205,18 @@ def test_another_request_under_the_key_is_refused(pair: Pair, path: str) -> None
 
 def test_a_try_that_failed_can_be_tried_again(pair: Pair) -> None:
     key = new_key()
-    with pair[0].client() as http:
-        conversation = http.post("/chat", json=WHOLE["/chat"]).json()["conversation_id"]
-        body = WHOLE["/chat"] | {"conversation_id": conversation}
-        engine = pair[0].engine_pid()
-        with http.stream("POST", "/chat", json=body | {"stream": True, "max_new_tokens": 3000}) as other:
-            next(line for line in other.iter_lines() if line.startswith("data"))
-            os.kill(engine, signal.SIGSTOP)
-            try:
-                for server in pair:
-                    assert_error(ask(server, "/chat", body, key), 409, "conversation_id")
-            finally:
-                os.kill(engine, signal.SIGCONT)
-        pair[0].wait_until(lambda: not read(http, conversation)["busy"])
-        replies = [ask(server, "/chat", body, key) for server in pair]
-        assert [reply.status_code for reply in replies] == [200, 200]
-        assert replies[0].json() == replies[1].json()
+    conversation = ask(pair[0], "/chat", WHOLE["/chat"], new_key()).json()["conversation_id"]
+    body = WHOLE["/chat"] | {"conversation_id": conversation}
+    with pair[0].client() as http, ThreadPoolExecutor(1) as pool:
+        with paused(pair[0].engine_pid()):
+            other = pool.submit(ask, pair[0], "/chat", body, new_key())
+            pair[0].wait_until(lambda: bool(read(http, conversation)["busy"]))
+            for server in pair:
+                assert_error(ask(server, "/chat", body, key), 409, "conversation_id")
+        assert other.result().status_code == 200
+    replies = [ask(server, "/chat", body, key) for server in pair]
+    assert [reply.status_code for reply in replies] == [200, 200]
+    assert replies[0].json() == replies[1].json()
 
 
 def test_an_erased_conversation_leaves_no_reply_behind(pair: Pair) -> None:
@@ -261,6 +259,42 @@ def test_a_stream_that_is_cut_anywhere_goes_on_anywhere_and_is_the_whole_stream(
         assert generated(*pair) - before == 400
         ended = ask(pair[1], path, STREAMED[path], key, event_id(seen[-1]))
         assert (ended.status_code, events(ended.text)) == (200, [])
+
+
+def test_a_stream_of_several_replies_goes_on_too(pair: Pair) -> None:
+    path, key = "/v1/completions", new_key()
+    body = STREAMED[path] | {"prompt": ["One", "Two"], "n": 2}
+    with begun(pair[0], path, body, key, 50) as seen:
+        pass
+    for server in pair:
+        rest = ask(server, path, body, key, event_id(seen[-1]))
+        assert seen + events(rest.text) == events(ask(server, path, body, key).text)
+
+
+def test_a_reply_that_cannot_be_kept_ends_in_an_error_and_can_be_asked_for_again(pair: Pair, database_url: str) -> None:
+    path, key = "/v1/completions", new_key()
+    is_file = database_url.startswith("sqlite")
+    somebody = sqlite3.connect(database_url.removeprefix("sqlite:///")) if is_file else psycopg.connect(database_url)
+    with contextlib.closing(somebody), ThreadPoolExecutor(1) as pool:
+        with paused(pair[0].engine_pid()):
+            future = pool.submit(ask, pair[0], path, STREAMED[path], key)
+            pair[0].wait_until(lambda: has_begun(somebody))
+            somebody.rollback()
+            somebody.execute("BEGIN IMMEDIATE" if is_file else "LOCK TABLE kept_replies")
+        found = events(future.result().text)
+    assert len(found) > 300  # every token comes, but no promise that it's kept
+    assert '"database_unavailable"' in found[-1]
+    rest = ask(pair[1], path, STREAMED[path], key, event_id(found[-2]))
+    assert found[:-1] + events(rest.text) == events(ask(pair[0], path, STREAMED[path], key).text)
+    assert "[DONE]" in rest.text
+
+
+def has_begun(connection: sqlite3.Connection | psycopg.Connection) -> bool:
+    """Whether all that is being made has."""
+    connection.rollback()
+    query = "SELECT count(*), count(headers) FROM kept_replies WHERE holder IS NOT NULL"
+    held, begun = connection.execute(query).fetchone()
+    return held == begun > 0
 
 
 def test_a_reply_is_made_to_its_end_though_nobody_listens(pair: Pair) -> None:
