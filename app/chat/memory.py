@@ -9,11 +9,12 @@ out when it stores: the lease names its turn, and no other can be stored. So clo
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import secrets
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -133,6 +134,7 @@ class Memory:
         self._process = processes.this_process()
         self._lock = threading.Lock()
         self._leases: dict[str, Lease] = {}
+        self._left: dict[str, tuple[Lease, datetime]] = {}  # not ended, since the database was away; and until when
         self._conversations = 0
         self._turns = 0
         self._scrubbing = threading.Lock()
@@ -185,8 +187,7 @@ class Memory:
         A conversation that was erased meanwhile stays so. Raises `ConversationBusyError` if the lease was lost to
         another turn, or `DatabaseError`; the turn is not stored then.
         """
-        self._forget(lease)
-        with self._database.write() as session:
+        with self._ending(lease), self._database.write() as session:
             conversation = session.get(Conversation, lease.conversation_id, with_for_update=True)
             if conversation is None:
                 return
@@ -217,7 +218,10 @@ class Memory:
 
     def release(self, lease: Lease) -> None:
         """End the lease with nothing stored; a conversation that would have begun with this turn never was."""
-        self._forget(lease)
+        with self._ending(lease):
+            self._release(lease)
+
+    def _release(self, lease: Lease) -> None:
         held = (Conversation.id == lease.conversation_id, Conversation.busy_turn == lease.turn_id)
         with self._database.write() as session:
             if lease.is_new:
@@ -299,9 +303,27 @@ class Memory:
                     .values(busy_until=now + timedelta(seconds=LEASE_S))
                 )
 
-    def _forget(self, lease: Lease) -> None:
+    @contextlib.contextmanager
+    def _ending(self, lease: Lease) -> Iterator[None]:
+        """Renew it no more; where the database can't be told so, try again later rather than let everybody wait."""
         with self._lock:
             self._leases.pop(lease.turn_id, None)
+        try:
+            yield
+        except DatabaseError:
+            with self._lock:
+                self._left[lease.turn_id] = lease, self._now() + timedelta(seconds=LEASE_S)
+            raise
+
+    def release_left(self) -> None:
+        """End the leases that the database was not there to end. Raises `DatabaseError` if it still is not."""
+        with self._lock:
+            left = list(self._left.values())
+        for lease, until in left:
+            if until > self._now():  # after that it has ended by itself
+                self._release(lease)
+            with self._lock:
+                self._left.pop(lease.turn_id, None)
 
     def _scrub(self) -> None:
         """Clear the traces of what was erased; again later if something was in the way."""
@@ -317,11 +339,12 @@ class Memory:
                 self._to_scrub = True
 
     def _keep_house(self) -> None:
-        """Renew leases, and purge at the start and then every `PURGE_S` seconds, until `close`."""
+        """Renew and end leases, and purge at the start and then every `PURGE_S` seconds, until `close`."""
         purge_at = self._now()
         while True:
             try:
                 self.renew()
+                self.release_left()
                 if self._now() >= purge_at:
                     purge_at = self._now() + timedelta(seconds=PURGE_S)
                     self.purge()

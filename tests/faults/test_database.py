@@ -101,7 +101,7 @@ def test_locked_in_the_middle_of_a_stream(stored_in: str, server: LiveServer, cl
         assert_ends_in_an_error(future.result())
         assert_unavailable(post(client, input="Hello"))
         assert_the_rest_still_works(client)
-    # The turn that was lost holds the conversation until its lease ends.
+    # The turn that was lost holds the conversation until the housekeeping comes round.
     server.wait_until(lambda: post(client, input="Again", conversation_id=before).status_code == 200)
     assert texts_of(client, before) == ["Hello", "Again"]
     assert_nothing_is_left_over(server, client)

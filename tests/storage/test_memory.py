@@ -337,6 +337,39 @@ def test_processes_are_told_apart() -> None:
         assert processes.is_gone(f"{boot_and_namespace}/{2**22 + 1}/{start}")
 
 
+def test_a_turn_that_the_database_was_not_there_for_does_not_hold_its_conversation(
+    database_url: str, clock: Clock
+) -> None:
+    with opened(database_url, timeout_s=0.2) as database, remembering(database, now=clock) as memory:
+        conversation_id = say(memory, None, turn())
+        stored, released, new = begin(memory, conversation_id), begin(memory), begin(memory)
+        with locked(database):
+            for end in (lambda: memory.store(stored, turn()), lambda: memory.store(new, turn())):
+                with pytest.raises(DatabaseUnavailableError):
+                    end()
+            with pytest.raises(DatabaseUnavailableError):
+                memory.release(released)
+            with pytest.raises(DatabaseUnavailableError):
+                memory.release_left()
+        assert memory.read(conversation_id, "").busy
+        memory.release_left()
+        assert not memory.read(conversation_id, "").busy
+        assert rows(database) == (1, 1)
+
+
+def test_a_lease_that_was_left_and_ran_out_is_the_next_one_s(database_url: str, clock: Clock) -> None:
+    with opened(database_url, timeout_s=0.2) as database, remembering(database, now=clock) as memory:
+        conversation_id = say(memory, None, turn())
+        lost = begin(memory, conversation_id)
+        with locked(database), pytest.raises(DatabaseUnavailableError):
+            memory.store(lost, turn())
+        clock.advance(seconds=LEASE_S + 1)
+        next_one = begin(memory, conversation_id)
+        memory.release_left()
+        memory.store(next_one, turn("mine"))
+        assert [each.user for each in memory.read(conversation_id, "").turns] == ["Hello", "mine"]
+
+
 # -- owners --------------------------------------------------------------------------------------------------
 
 
