@@ -62,6 +62,10 @@ CHAT = Workload((20, 380), (20, 180))
 """For the table: on average a conversation of 200 tokens of which nothing is reused, and a reply of 100."""
 
 
+UNBOUNDED = EngineLimits(max_waiting=1 << 30, max_queued_tokens=1 << 30, stall_timeout_s=600.0)
+"""For validation: nobody is refused, and an engine that a busy machine slows down is measured, not replaced."""
+
+
 def figures(first: Sequence[float], total: Sequence[float], tokens: int, seconds: float) -> dict[str, float]:
     """What is compared: throughput, and percentiles of the time to the first and to the last token."""
     return {
@@ -86,8 +90,7 @@ def engines(folder: Path, precision: str, cores: Sequence[int | None]) -> Iterat
             config = EngineConfig(
                 str(folder), precision=precision, threads=0 if core is None else 1, kv_cache_bytes=8 << 30
             )
-            # Nobody waits here: an engine that a busy machine slows down is to be measured, not replaced.
-            started.append((LocalEngine(config, EngineLimits(stall_timeout_s=600.0), observer=watch), watch))
+            started.append((LocalEngine(config, UNBOUNDED, observer=watch), watch))
         for core, (engine, _) in zip(cores, started, strict=True):
             if not engine.wait_until_ready(timeout=300):
                 raise SystemExit(f"the engine did not start: {engine.status().reason}")
@@ -130,7 +133,7 @@ def validate(
     """
     measured = measure(replicas, rounds)
     fitted = [fit(samples) for samples in measured]
-    noise = [each for samples, times in zip(measured, fitted, strict=True) for each in jitter(samples, times)]
+    noise = [each for samples in measured for each in jitter(samples)]
     requests = workload.load(load * capacity(fitted, workload), seconds, seed=7)
     sent = replay(replicas, requests)
     ends = [end for _, watch in replicas for end in watch.ends]
@@ -143,7 +146,7 @@ def validate(
         sum(end.output_tokens for end in ends),
         took,
     )
-    outcomes, _ = simulate(sent, fitted, jitter=noise)
+    outcomes, _ = simulate(sent, fitted, EngineShape(limits=UNBOUNDED), noise)
     first_step = min(outcome.first for outcome in outcomes)
     simulated = figures(
         [outcome.first_token_s for outcome in outcomes],
@@ -160,8 +163,7 @@ def validate(
 def capacity(times: Sequence[StepTimes], workload: Workload) -> float:
     """Requests a second that go through when there always are more: the engine's limit, whatever the waits."""
     requests = [Request(0.0, each.prompt, each.new) for each in workload.load(100.0, 6.0, seed=3)]
-    unbounded = EngineShape(limits=EngineLimits(max_waiting=len(requests), max_queued_tokens=1 << 30))
-    outcomes, _ = simulate(requests, times, unbounded)
+    outcomes, _ = simulate(requests, times, EngineShape(limits=UNBOUNDED))
     return len(outcomes) / max(outcome.done for outcome in outcomes)
 
 

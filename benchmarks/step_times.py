@@ -96,20 +96,46 @@ def _padded(count: int) -> int:
 
 
 def fit(samples: Sequence[Sample]) -> Fitted:
-    """The constants that fit measured steps best, by relative error; one that noise would make negative is 0."""
-    features = np.array([_features(s.rows, s.sampled, s.context) for s in samples])
-    scaled = features / np.array([[s.seconds] for s in samples])
+    """The constants that fit the medians of like steps best, by relative error; one below 0 is made 0.
+
+    Of the medians, because one step that was held up for long would count as much as all that it is like.
+    """
+    medians = [_median(group) for group in _alike(samples)]
+    features = np.array([_features(s.rows, s.sampled, s.context) for s in medians])
+    scaled = features / np.array([[s.seconds] for s in medians])
     used = [i for i in range(features.shape[1]) if features[:, i].any()]
     if missing := {str(ROW_KNOTS[i]) for i in range(len(ROW_KNOTS)) if i not in used}:
         raise ValueError(f"no step of about {', '.join(sorted(missing, key=int))} rows was measured")
     while True:
-        found = np.linalg.lstsq(scaled[:, used], np.ones(len(samples)), rcond=None)[0]
+        found = np.linalg.lstsq(scaled[:, used], np.ones(len(medians)), rcond=None)[0]
         if found.min() >= 0:
             break
         used.pop(int(found.argmin()))
     constants = np.zeros(features.shape[1])
     constants[used] = found
     return Fitted(tuple(constants[:-2].tolist()), float(constants[-2]), float(constants[-1]))
+
+
+def jitter(samples: Sequence[Sample]) -> list[float]:
+    """Each step's time over the median of those like it."""
+    return [s.seconds / _median(group).seconds for group in _alike(samples) for s in group]
+
+
+def _alike(samples: Sequence[Sample]) -> list[list[Sample]]:
+    """Steps with the same rows, and contexts that differ by less than 64 positions a row."""
+    groups: dict[tuple[int, int, int], list[Sample]] = {}
+    for s in samples:
+        groups.setdefault((s.rows, s.sampled, s.context // (64 * s.rows)), []).append(s)
+    return list(groups.values())
+
+
+def _median(group: Sequence[Sample]) -> Sample:
+    return Sample(
+        group[0].rows,
+        group[0].sampled,
+        round(statistics.mean(s.context for s in group)),
+        statistics.median(s.seconds for s in group),
+    )
 
 
 # -- measured ------------------------------------------------------------------------------------------------
@@ -173,11 +199,6 @@ def _prefill(engine: LocalEngine, watch: Watch, draw: random.Random, prompt: int
         for _, stats in watch.steps
         if stats.rows == prompt
     ]
-
-
-def jitter(samples: Sequence[Sample], fitted: Fitted) -> list[float]:
-    """Measured over fitted, of every step."""
-    return [s.seconds / fitted.seconds(s.rows, s.sampled, s.context) for s in samples]
 
 
 def sampling_seconds(rows: int = 64) -> float:

@@ -39,8 +39,14 @@ def test_a_fit_finds_the_constants_that_steps_were_made_with() -> None:
     found = fit(SAMPLES)
     assert found.base == pytest.approx(KNOWN.base, rel=1e-6)
     assert (found.head, found.position) == pytest.approx((KNOWN.head, KNOWN.position), rel=1e-6)
-    assert jitter(SAMPLES, found) == pytest.approx([1.0] * len(SAMPLES))
     assert found.seconds(5, 0, 0) == pytest.approx(0.002 + 0.0001 * 6)  # padded to 6 rows
+
+
+def test_a_step_that_was_held_up_is_jitter_and_changes_no_constant() -> None:
+    held_up = [sample(8, 8, 80, 5.0)]
+    alike = [sample(8, 8, 80)] * 4
+    assert fit(SAMPLES + alike + held_up).base == pytest.approx(KNOWN.base, rel=1e-6)
+    assert jitter(alike + held_up) == pytest.approx([1.0] * 4 + [5.0 / alike[0].seconds])
 
 
 def test_a_constant_that_would_be_negative_is_nothing() -> None:
