@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from app.engine import float32_kernel, int8_kernel
+from app.engine import float32_kernel, int8_avx2_kernel, int8_kernel
 from app.engine.model_source import first_line
 from app.engine.simd import BLOCK, EXACT
 
@@ -115,18 +116,20 @@ class PackedLinear:
 class Int8Linear:
     """Weights int8 with a scale an output, activations int8 with a scale a row, the products exact integers.
 
-    Invariant by construction: sums of integers do not depend on their order. This is `int8_kernel` around its layout.
+    Invariant by construction: sums of integers do not depend on their order. This is a kernel around its layout:
+    `int8_kernel` or `int8_avx2_kernel`.
     """
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, kernel: ModuleType) -> None:
         quantised, scale = quantise_weight(weight)
-        self._weight = int8_kernel.pack(quantised.numpy())
+        self._multiply = kernel.multiply
+        self._weight = kernel.pack(quantised.numpy())
         self._outputs = weight.shape[0]
         self._scales, self._biases = padded(scale, self._outputs), padded(bias, self._outputs)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         y = torch.empty(x.shape[0], len(self._scales))
-        int8_kernel.multiply(x.numpy(), self._weight, self._scales, self._biases, y.numpy())
+        self._multiply(x.numpy(), self._weight, self._scales, self._biases, y.numpy())
         return unpadded(y, self._outputs)
 
 
@@ -228,11 +231,9 @@ class LinearFactory:
         shape, dtype = f"{inputs}→{outputs}", self._dtype
         try:
             if self._precision == "int8":
-                ours = int8_kernel.is_supported(inputs)
-                kind = Int8Linear if ours else TorchInt8Linear
-                is_invariant(kind(weight, bias), torch.randn(1, inputs), buckets)
-                self.kernels[shape] = "own int8 (AVX-512 VNNI)" if ours else "torch._int_mm int8"
-                return kind
+                make, self.kernels[shape] = _int8(inputs)
+                is_invariant(make(weight, bias), torch.randn(1, inputs), buckets)
+                return make
             for pieces in _piece_counts(inputs):
                 probe, row = cancelling(outputs, inputs, pieces)
                 nothing = None if bias is None else bias * 0
@@ -264,6 +265,15 @@ class LinearFactory:
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
+
+
+def _int8(inputs: int) -> tuple[Callable[[torch.Tensor, torch.Tensor | None], Linear], str]:
+    """What makes int8 layers with so many inputs on this processor, the fastest that it can run, and its name."""
+    if int8_kernel.is_supported(inputs):
+        return partial(Int8Linear, kernel=int8_kernel), "own int8 (AVX-512 VNNI)"
+    if int8_avx2_kernel.is_supported(inputs):
+        return partial(Int8Linear, kernel=int8_avx2_kernel), "own int8 (AVX2)"
+    return TorchInt8Linear, "torch._int_mm int8"
 
 
 def _piece_counts(inputs: int) -> list[int]:

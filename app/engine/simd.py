@@ -54,7 +54,8 @@ class Emitter:
         """One number in every lane."""
         empty = ir.Constant(kind, ir.Undefined)
         first = self.builder.insert_element(empty, value, ir.Constant(INT32, 0))
-        return self.builder.shuffle_vector(first, empty, ir.Constant(INTS, [0] * LANES))
+        places = ir.Constant(ir.VectorType(INT32, kind.count), [0] * kind.count)
+        return self.builder.shuffle_vector(first, empty, places)
 
     def load_spread(self, address: ir.Value, kind: ir.VectorType) -> ir.Value:
         """The number at `address` in every lane."""
@@ -78,10 +79,10 @@ class Emitter:
         read, near, data = (ir.Constant(INT32, n) for n in (0, 3, 1))
         self.builder.call(call, [self.builder.inttoptr(address, byte), read, near, data])
 
-    def call(self, name: str, *vectors: ir.Value) -> ir.Value:
-        """An LLVM intrinsic whose arguments and result are of one kind."""
+    def call(self, name: str, *vectors: ir.Value, result: ir.Type | None = None) -> ir.Value:
+        """An LLVM intrinsic whose arguments are of one kind, and its result, if none other is named, too."""
         kind = vectors[0].type
-        return self.builder.call(self._function(name, kind, [kind] * len(vectors)), list(vectors))
+        return self.builder.call(self._function(name, result or kind, [kind] * len(vectors)), list(vectors))
 
     def _function(self, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
         return cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(result, arguments), name)

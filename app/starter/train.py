@@ -27,12 +27,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from llvmlite import binding as llvm
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from tqdm import tqdm  # type: ignore[import-untyped]
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from app.engine import simd
 from app.starter.corpus import Dialogue, dialogues
 from app.starter.muon import Muon
 from app.starter.tokenizer import ASSISTANT, END, SYSTEM, USER, id_of, save_tokenizer, train_tokenizer
@@ -225,7 +225,8 @@ def keep_memory() -> None:
 
 def working_precision(device: torch.device) -> torch.dtype:
     """bfloat16 where the hardware multiplies it; a processor that emulates it is 30 times slower than with float32."""
-    native = any(simd.has(name) for name in ("avx512bf16", "amx-bf16", "bf16"))
+    features = llvm.get_host_cpu_features()
+    native = any(features.get(name) for name in ("avx512bf16", "amx-bf16", "bf16"))
     return torch.bfloat16 if device.type == "cuda" or native else torch.float32
 
 

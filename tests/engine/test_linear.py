@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import pytest
 import torch
 
-from app.engine import float32_kernel, int8_kernel
+from app.engine import float32_kernel, int8_avx2_kernel, int8_kernel
 from app.engine.linear import Int8Linear, LinearFactory, PackedLinear, TorchInt8Linear, cancelling, row_buckets
 from app.engine.simd import has
 
 SHAPES = [(64, 64), (100, 192), (768, 512), (50, 1024)]
 needs_avx512 = pytest.mark.skipif(not has("avx512f"), reason="this processor has no AVX-512")
-needs_vnni = pytest.mark.skipif(not has("avx512vnni"), reason="this processor has no AVX-512 VNNI")
+INT8_KERNELS = [
+    pytest.param(kernel, marks=pytest.mark.skipif(not has(feature), reason=f"this processor has no {feature}"))
+    for kernel, feature in ((int8_kernel, "avx512vnni"), (int8_avx2_kernel, "avx2"))
+]
 
 
 def layer_of(outputs: int, inputs: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -19,21 +24,21 @@ def layer_of(outputs: int, inputs: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(outputs, inputs, generator=generator), torch.randn(outputs, generator=generator)
 
 
-@needs_vnni
+@pytest.mark.parametrize("kernel", INT8_KERNELS)
 @pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
-def test_int8_kernel_gives_the_bits_of_torch_at_every_row_count(outputs: int, inputs: int) -> None:
+def test_int8_kernels_give_the_bits_of_torch_at_every_row_count(kernel: ModuleType, outputs: int, inputs: int) -> None:
     weight, bias = layer_of(outputs, inputs)
-    ours, torchs = Int8Linear(weight, bias), TorchInt8Linear(weight, bias)
+    ours, torchs = Int8Linear(weight, bias, kernel), TorchInt8Linear(weight, bias)
     for rows in (*range(1, 20), 64):
         x = torch.randn(rows, inputs, generator=torch.Generator().manual_seed(rows)) * 3
         assert torch.equal(ours(x), torchs(x)), rows
 
 
-@needs_vnni
-def test_int8_kernel_holds_the_largest_sums() -> None:
+@pytest.mark.parametrize("kernel", INT8_KERNELS)
+def test_int8_kernels_hold_the_largest_sums(kernel: ModuleType) -> None:
     weight = torch.full((64, 3072), -1.0)
     x = torch.tensor([[1.0], [-1.0]]).expand(2, 3072).contiguous()
-    y = Int8Linear(weight, None)(x)
+    y = Int8Linear(weight, None, kernel)(x)
     assert y[0] == pytest.approx([-3072.0] * 64, rel=1e-5)
     assert y[1] == pytest.approx([3072.0] * 64, rel=1e-5)
 
@@ -64,7 +69,7 @@ def test_without_the_instructions_the_public_kernels_serve(precision: str, monke
     buckets = row_buckets(8)
     x = torch.randn(1, 128, generator=torch.Generator().manual_seed(0))
     with_them = LinearFactory(torch.device("cpu"), precision, buckets).make(weight, bias)(x)
-    for kernel in (int8_kernel, float32_kernel):
+    for kernel in (int8_kernel, int8_avx2_kernel, float32_kernel):
         monkeypatch.setattr(kernel, "has", lambda feature: False)
     factory = LinearFactory(torch.device("cpu"), precision, buckets)
     layer = factory.make(weight, bias)
