@@ -177,7 +177,8 @@ def test_the_same_seed_gives_the_same_result(http: httpx.Client, done: Job) -> N
 
 
 def test_several_workers_give_the_result_of_one(http: httpx.Client, done: Job) -> None:
-    job = http.post("/train-demo", params={"wait": "true"}, json=QUICK | {"workers": 2}).json()
+    # Two of the least urgent processes, waiting for each other: slow where other tests keep the machine busy.
+    job = http.post("/train-demo", params={"wait": "true"}, json=QUICK | {"workers": 2}, timeout=300).json()
     assert (job["status"], job["options"]["workers"]) == ("done", 2)
     for name in ("test_loss", "test_accuracy"):
         assert job["result"][name] == pytest.approx(done["result"][name], rel=0.01)
