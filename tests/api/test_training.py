@@ -29,6 +29,9 @@ QUICK = {"dataset": "digits", "train_fraction": 0.02, "epochs": 2, "seed": 1}
 ENDLESS = {"dataset": "digits", "train_fraction": 0.05, "epochs": 100, "hidden_units": 2000}
 """Long enough never to end by itself in a test."""
 
+BUSY_S = 300.0
+"""Training processes are the least urgent of the machine, and workers wait for each other: other tests hold them up."""
+
 NOBODYS = "train_" + "0" * 32
 FINAL = {"done", "error", "cancelled"}
 PATIENCE_S = 2.0
@@ -81,7 +84,7 @@ def read(http: httpx.Client, job: Job) -> Job:
 
 
 def wait_for(server: LiveServer, http: httpx.Client, job: Job, *statuses: str) -> Job:
-    server.wait_until(lambda: read(http, job)["status"] in statuses)
+    server.wait_until(lambda: read(http, job)["status"] in statuses, BUSY_S)
     return read(http, job)
 
 
@@ -177,8 +180,7 @@ def test_the_same_seed_gives_the_same_result(http: httpx.Client, done: Job) -> N
 
 
 def test_several_workers_give_the_result_of_one(http: httpx.Client, done: Job) -> None:
-    # Two of the least urgent processes, waiting for each other: slow where other tests keep the machine busy.
-    job = http.post("/train-demo", params={"wait": "true"}, json=QUICK | {"workers": 2}, timeout=300).json()
+    job = http.post("/train-demo", params={"wait": "true"}, json=QUICK | {"workers": 2}, timeout=BUSY_S).json()
     assert (job["status"], job["options"]["workers"]) == ("done", 2)
     for name in ("test_loss", "test_accuracy"):
         assert job["result"][name] == pytest.approx(done["result"][name], rel=0.01)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.api.test_auth import make_key
 from tests.api.test_chat import assert_error
-from tests.api.test_training import ENDLESS, FINAL, QUICK, Job, events, parse, read, start, wait_for
+from tests.api.test_training import BUSY_S, ENDLESS, FINAL, QUICK, Job, events, parse, read, start, wait_for
 from tests.server import LiveServer, serve
 from tests.storage.support import KINDS, empty_database
 
@@ -89,7 +89,7 @@ def is_running(pid: int) -> bool:
 def begin(server: LiveServer, http: httpx.Client, **options: object) -> tuple[Job, int]:
     """A job that trains, and its process."""
     job = start(http, **ENDLESS | options)
-    server.wait_until(lambda: read(http, job)["step"] is not None)
+    server.wait_until(lambda: read(http, job)["step"] is not None, BUSY_S)
     (pid,) = training_processes(server)
     return job, pid
 
