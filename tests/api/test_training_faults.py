@@ -62,10 +62,11 @@ def run(http: httpx.Client, **options: object) -> Job:
 
 
 def children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        tasks = Path(f"/proc/{pid}/task").iterdir()
-        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    return []
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # threads come and go
+            found += map(int, task.read_text().split())
+    return found
 
 
 def training_processes(server: LiveServer) -> list[int]:
