@@ -10,10 +10,8 @@ if TYPE_CHECKING:
 
     from apiflask import APIFlask
 
-    from app.engine.client import EngineClient, EngineLimits
-    from app.engine.cluster.messages import ClusterConfig
+    from app.engine.client import EngineClient
     from app.engine.messages import EngineConfig
-    from app.engine.observer import EngineObserver
     from app.jobs.runner import TrainingJobs
     from app.storage.database import Database
     from config.settings import Settings
@@ -98,17 +96,18 @@ def create_app(
     )
     counts = metrics.Metrics()
     if engine is None:
-        limits = EngineLimits(
-            max_waiting=settings.max_waiting,
-            max_queued_tokens=settings.max_queued_tokens,
-            max_per_owner=settings.max_per_client,
-            restart_timeout_s=settings.restart_timeout_s,
-            stall_timeout_s=settings.stall_timeout_s,
+        engine = LocalEngine(
+            engine_config(settings, source.folder),
+            EngineLimits(
+                max_waiting=settings.max_waiting,
+                max_queued_tokens=settings.max_queued_tokens,
+                max_per_owner=settings.max_per_client,
+                restart_timeout_s=settings.restart_timeout_s,
+                stall_timeout_s=settings.stall_timeout_s,
+            ),
+            on_refused,
+            counts,
         )
-        if settings.engine == "ray":
-            engine = cluster_engine(settings, source.folder, limits, on_refused, counts)
-        else:
-            engine = LocalEngine(engine_config(settings, source.folder), limits, on_refused, counts)
 
     service = app.extensions["chat"] = ChatService(source, tokenizer, template, engine, memory, settings)
     app.extensions["training"] = jobs = training_jobs(settings, database)
@@ -149,43 +148,6 @@ def engine_config(settings: Settings, folder: Path) -> EngineConfig:
         kv_cache_bytes=settings.kv_cache_mb << 20,
         prefill_rows=settings.prefill_rows,
         prefix_reuse=settings.prefix_reuse,
-    )
-
-
-def cluster_engine(
-    settings: Settings,
-    folder: Path,
-    limits: EngineLimits,
-    on_refused: Callable[[str], None] | None,
-    observer: EngineObserver,
-) -> EngineClient:
-    """The engine's replicas on a Ray cluster; raises `SettingsError` where Ray is not installed."""
-    from config.settings import SettingsError
-
-    try:
-        from app.engine.cluster.client import RayEngine
-        from app.engine.cluster.replica import fingerprint
-    except ModuleNotFoundError as error:
-        raise SettingsError(
-            f"TROIKA_ENGINE=ray needs {error.name}, which is not installed: pip install -r requirements-ray.txt"
-        ) from error
-    address, shape = settings.cluster_address, cluster_config(settings)
-    return RayEngine(address, shape, fingerprint(folder), limits, on_refused, observer)
-
-
-def cluster_config(settings: Settings) -> ClusterConfig:
-    """How the replicas are placed and filled: a few requests more than slots wait at each, for the next free one."""
-    from app.engine.cluster.messages import ClusterConfig
-
-    slots = settings.max_sequences
-    return ClusterConfig(
-        replicas=settings.cluster_replicas,
-        max_replicas=settings.cluster_max_replicas,
-        cpus=settings.cluster_cpus,
-        gpus=settings.cluster_gpus,
-        target_ongoing=max(1, slots * 3 // 4),
-        max_ongoing=slots + max(1, slots // 8),
-        max_queued=max(1, settings.max_waiting),
     )
 
 
