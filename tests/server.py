@@ -50,9 +50,7 @@ class LiveServer:
         return self._child_of_worker(b"app.training")
 
     def _child_of_worker(self, module: bytes) -> int:
-        files = Path(f"/proc/{self.worker_pid()}/task").glob("*/children")
-        children = [int(child) for file in files for child in file.read_text().split()]
-        (found,) = [pid for pid in children if module in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        (found,) = [pid for pid in children(self.worker_pid()) if module in Path(f"/proc/{pid}/cmdline").read_bytes()]
         return found
 
     def worker_pid(self) -> int:
@@ -64,6 +62,15 @@ class LiveServer:
         with contextlib.suppress(httpx.HTTPError):
             return httpx.get(f"{self.url}/health/ready", timeout=5).status_code == 200
         return False
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, whichever of its threads did; none if it is gone."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # threads come and go
+            found += map(int, task.read_text().split())
+    return found
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from app.engine import int8_kernel
+from app.engine.int8_kernel import quantise
 from app.engine.simd import BLOCK, EXACT, INT16, INT32, INT64, Emitter, has
 
 LANES, REGISTERS = 8, 4
@@ -83,30 +83,20 @@ def _tile(rows: int):  # type: ignore[no-untyped-def]
 _tile_1, _tile_2 = _tile(1), _tile(2)
 
 
-@njit(inline="always")
-def _quantise(x, narrow, quantised):  # type: ignore[no-untyped-def]
-    """One row to int8, kept in 16 bits for the multiplication; returns the scale that undoes it."""
-    scale, _ = int8_kernel.quantise(x, narrow)
-    for i in range(x.shape[0]):
-        quantised[i] = narrow[i]
-    return scale
-
-
 @njit(parallel=True, nogil=True, cache=True, fastmath=EXACT)
 def multiply(x, weight, scales, biases, y):  # type: ignore[no-untyped-def]
     """y = x W^T + b. x [rows, inputs] float32, `weight` from `pack`, scales and biases [blocks * 32] float32,
     y [rows, blocks * 32] float32, all contiguous.
     """
     rows, inputs = x.shape
-    narrow = np.empty((rows, inputs), np.int8)
-    quantised = np.empty((rows, inputs), np.int16)
+    quantised = np.empty((rows, inputs), np.int16)  # numbers of 8 bits, as wide as the multiplication takes them
     scale = np.empty(rows, np.float32)
     if rows < 4:  # sharing so little work out among threads costs more than it gains
         for r in range(rows):
-            scale[r] = _quantise(x[r], narrow[r], quantised[r])
+            scale[r], _ = quantise(x[r], quantised[r])
     else:
         for r in prange(rows):
-            scale[r] = _quantise(x[r], narrow[r], quantised[r])
+            scale[r], _ = quantise(x[r], quantised[r])
     pairs, stride = inputs // 2, 4 * y.shape[1]
     for block in prange(weight.shape[0]):
         w = weight.ctypes.data + block * pairs * 2 * WIDTH
@@ -118,5 +108,3 @@ def multiply(x, weight, scales, biases, y):  # type: ignore[no-untyped-def]
                 _tile_2(w, pairs, xr, 2 * inputs, sr, s, b, yr, stride)
             else:
                 _tile_1(w, pairs, xr, 2 * inputs, sr, s, b, yr, stride)
-    # Addresses don't keep arrays alive: named here, they outlast the loop.
-    return quantised.size + scale.size

@@ -24,7 +24,7 @@ from tests.api.test_chat import assert_error
 from tests.api.test_conversations import read
 from tests.api.test_rate_limits import client_of, hashed
 from tests.server import LiveServer, paused, serve
-from tests.storage.support import postgresql_database
+from tests.storage.support import KINDS, empty_database
 
 pytestmark = pytest.mark.slow
 
@@ -49,13 +49,10 @@ STREAMED = {
 EVERY_STREAM = pytest.mark.parametrize("path", STREAMED)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=KINDS)
 def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path_factory.mktemp('idempotency')}/troika.db"
-    else:
-        with postgresql_database() as url:
-            yield url
+    with empty_database(request.param, tmp_path_factory.mktemp("idempotency")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pytest
 from tests.api.test_auth import make_key
 from tests.api.test_chat import assert_error
 from tests.api.test_training import BUSY_S, ENDLESS, FINAL, QUICK, Job, events, parse, read, start, wait_for
-from tests.server import LiveServer, serve
+from tests.server import LiveServer, children, serve
 from tests.storage.support import KINDS, empty_database
 
 pytestmark = pytest.mark.slow
@@ -59,14 +59,6 @@ def run(http: httpx.Client, **options: object) -> Job:
     response = http.post("/train-demo", params={"wait": "true"}, json=QUICK | options)
     assert response.status_code == 200, response.text
     return dict(response.json())
-
-
-def children(pid: int) -> list[int]:
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # threads come and go
-            found += map(int, task.read_text().split())
-    return found
 
 
 def training_processes(server: LiveServer) -> list[int]:

@@ -19,22 +19,20 @@ from tests.api.test_rate_limits import REDIS, assert_limited, client_of, hashed
 from tests.api.test_training import ENDLESS, QUICK, events, start
 from tests.api.test_training import read as read_job
 from tests.server import LiveServer, serve
-from tests.storage.support import postgresql_database
+from tests.storage.support import KINDS, empty_database
 
 pytestmark = pytest.mark.slow
 
 Pair = tuple[httpx.Client, httpx.Client]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=KINDS)
 def servers(
     request: pytest.FixtureRequest, chat_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[LiveServer, LiveServer]]:
     folder = tmp_path_factory.mktemp("shared")
     with contextlib.ExitStack() as stack:
-        url = f"sqlite:///{folder}/troika.db"
-        if request.param == "postgresql":
-            url = stack.enter_context(postgresql_database())
+        url = stack.enter_context(empty_database(request.param, folder))
         settings = {"model": chat_model, "database_url": url, "training_folder": folder / "training"}
         first, second = (stack.enter_context(serve(folder, **settings)) for _ in range(2))
         yield first, second
