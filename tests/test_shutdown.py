@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from app.storage.models import Turn
 from tests.models import save_chat_model
-from tests.server import LiveServer, serve
+from tests.server import LiveServer, children, serve
 
 LONG = {"max_new_tokens": 3000, "seed": 5, "stream": True}
 UNENDING_JOB = {"dataset": "digits", "train_fraction": 0.05, "epochs": 100, "hidden_units": 2000}
@@ -83,10 +83,8 @@ def stored_turns(folder: Path, stream: Stream) -> list[tuple[str, str, bool]]:
 
 
 def descendants(pid: int) -> set[int]:
-    children = {
-        int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()
-    }
-    return children.union(*(descendants(child) for child in children))
+    found = set(children(pid))
+    return found.union(*(descendants(child) for child in found))
 
 
 def assert_ends(server: LiveServer, processes: set[int], status: int = 0) -> None:

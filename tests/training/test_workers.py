@@ -23,6 +23,7 @@ from app.training.model import Sequential
 from app.training.optimizers import SGD
 from app.training.shares import share_of
 from app.training.weights import load_weights
+from tests.server import children
 from tests.training.test_main import ENDLESS, PATIENCE_S, QUICK, events, out, process
 
 
@@ -122,9 +123,7 @@ def test_a_run_of_several_that_stops_early_is_a_result(tmp_path: Path) -> None:
 
 def workers_of(pid: int) -> list[int]:
     """The workers that a training process has started."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    children = [child for task in tasks for child in (task / "children").read_text().split()]
-    return [int(child) for child in children if b"app.training.worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [child for child in children(pid) if b"app.training.worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def wait_for_end(pid: int) -> None:
