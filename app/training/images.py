@@ -68,10 +68,9 @@ def read_array(values: Sequence[Sequence[Any]]) -> NDArray[np.float32]:
         raise ImageError(f"the image must be rows of numbers, such as 28 rows of 28, not {list(array.shape)}")
     if array.size > MAX_PIXELS:
         raise ImageError(f"the image has {array.size:,} pixels; at most {MAX_PIXELS:,} are used")
-    grey = array.astype(np.float32)
-    if not np.isfinite(grey).all() or grey.min() < 0 or grey.max() > 255:
+    if not np.isfinite(array).all() or array.min() < 0 or array.max() > 255:
         raise ImageError("the image's numbers must lie between 0 and 255")
-    return grey
+    return array.astype(np.float32)
 
 
 def normalize(grey: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -132,7 +132,7 @@ def test_whatever_is_sent_the_answer_is_in_the_document(
     if mode is GenerationMode.POSITIVE:
         document = tamed(document, httpx.get(f"{live_server.url}/v1/models").json()["data"][0]["id"])
     schema = schemathesis.openapi.from_dict(document)
-    schema.config.update(base_url=live_server.url)
+    schema.config.update(base_url=live_server.url, request_timeout=60)  # some wait for a whole training run
     answers: dict[str, Counter[int]] = {}
     with requests.Session() as session:
         for found in schema.get_all_operations():

@@ -69,7 +69,8 @@ def test_a_turn_in_the_making_on_one_keeps_the_other_from_the_conversation(pair:
     conversation = {"conversation_id": post(one, input="Hello").json()["conversation_id"]}
     body = {"input": "Go on", "stream": True, "max_new_tokens": 2000, **conversation}
     with one.stream("POST", "/chat", json=body) as response:
-        next(line for line in response.iter_lines() if line.startswith("event: token"))
+        lines = response.iter_lines()  # kept: when it is collected, the connection closes
+        next(line for line in lines if line.startswith("event: token"))
         refused = post(other, input="And I", **conversation)
         assert_error(refused, 409, "conversation_id")
     assert other.delete(f"/conversations/{conversation['conversation_id']}").status_code == 204
