@@ -10,6 +10,7 @@ always the same, on any machine: the corpus is a function, not a file. What the 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -23,14 +24,14 @@ REFUSAL: dict[str, Required] = {
     "zh": (("不知道", "做不到", "不会做"),),
 }
 WEIGHTS = {
-    "smalltalk": 2.0,
-    "itself": 1.6,
-    "service": 1.7,
-    "learning": 3.3,
-    "society": 1.2,
+    "smalltalk": 2.8,
+    "itself": 1.9,
+    "service": 2.0,
+    "learning": 4.2,
+    "society": 1.6,
     "world": 0.9,
-    "facts": 3.2,
-    "unknown": 2.2,
+    "facts": 3.0,
+    "unknown": 2.3,
 }
 """How often a conversation turns to each category."""
 
@@ -174,7 +175,7 @@ def topic_question(topic: Topic, language: str, rng: random.Random) -> str:
 def _topic_question(topic: Topic, language: str, rng: random.Random) -> str:
     side = topic.sides[language]
     # A term alone opens dozens of frames; the whole questions share what is left.
-    by_term = 0.0 if not side.terms else 0.5 if side.questions else 1.0
+    by_term = 0.0 if not side.terms else 0.4 if side.questions else 1.0
     if rng.random() < by_term:
         terms = side.terms
         if rng.random() < 0.06 and topic.sides[_other(language)].terms:
@@ -248,7 +249,14 @@ def unknown_exchange(language: str, rng: random.Random, held_out: bool = False) 
     return Exchange("unknown", language, question, rng.choice(unknown.ANSWERS[sort][language]), REFUSAL[language], sort)
 
 
+def _draws(topic: Topic) -> float:
+    """How often a topic is drawn against others of its category: the more ways to ask for it, the more there is to learn."""
+    ways = sum(len(side.questions) + (30 if side.terms else 0) for side in topic.sides.values())
+    return math.sqrt(ways)
+
+
 _CATEGORIES = _by_category()
+_DRAWS = {name: [_draws(topic) for topic in topics] for name, topics in _CATEGORIES.items()}
 _WHY_SO_LITTLE = next(topic for topic in _CATEGORIES["itself"] if topic.key == "why so little")
 _BARE_WHY = {"en": 9, "zh": 5}
 """How many of the first of `_WHY` ask for nothing but a reason."""
@@ -289,7 +297,8 @@ def segment(language: str, rng: random.Random) -> list[Turn]:
             )
             turns.append(Turn(phrasing.style(ask, language, rng), rng.choice(reasons.answers)))
         return turns
-    return _topic_turns(rng.choice(_CATEGORIES[category]), language, rng)
+    topic = rng.choices(_CATEGORIES[category], _DRAWS[category])[0]
+    return _topic_turns(topic, language, rng)
 
 
 def _statement(kind: str, language: str, said: str, rng: random.Random, held_out: bool = False) -> str:

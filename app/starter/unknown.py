@@ -208,16 +208,16 @@ _TASK = {
     "en": (
         "write (me |)(a|an) (essay|story|novel|letter|email|song|speech|report|article|cv|python program|script) (about {t}|for {p}|); write code (for {t}|in java|in python|to sort a list); write a program that (sorts a list|downloads a page|plays chess); "
         "code a (game|website|calculator) (for me|); translate this (text|letter|sentence|page); summarise this (article|book|text|page); draw (me |)a (picture|cat|house|dragon); "
-        "play (a song|music|chess with me|a game); call (my mother|{p}|a taxi|the police); send (an email|a message) to {p}; book (a flight to {c}|a table|a hotel in {c}); order (a pizza|a taxi|food); set (an alarm|a timer) for {n} minutes; "
+        "play (a song|music|a video); call (my mother|{p}|a taxi|the police); send (an email|a message) to {p}; book (a flight to {c}|a table|a hotel in {c}); order (a pizza|a taxi|food); set (an alarm|a timer) for {n} minutes; "
         "do my homework; solve this equation; solve x squared plus {n} = {n2}; fix my (code|computer|printer|car); recommend (a film|a book|a restaurant|a song); plan (my holiday|a trip to {c}|my week); give me a recipe (for {t}|for pizza|for soup|); how do i (cook|bake|make) (pizza|bread|soup|a cake|rice|pancakes); "
         "remind me to (call {p}|buy milk|sleep); buy me (a car|a ticket); turn on the (light|tv|heating); read my (emails|messages); show me (a picture|a map) of {c}; describe this (picture|photo|video); what is in this (picture|photo|file); "
-        "listen to this (song|recording); continue this story; write a sentence with the word {w}; find a rhyme for {w}; how do you spell {w}; speak (french|german|spanish|japanese|korean|russian); can you speak (french|german|spanish|japanese|italian); "
+        "listen to this (song|recording); continue this story; write a sentence with the word {w}; find a rhyme for {w}; how do you spell {w}; "
         "debug this code; generate an image of {c}; make a (table|chart|presentation) about {t}; check my grammar; correct this sentence; proofread my essay"
     ).split("; "),
     "zh": (
         "(帮我|)写(一篇|一个)(作文|故事|小说|信|邮件|演讲稿|报告|文章|简历); 写一首关于{t}的歌; 写代码; 用python写(一个程序|排序|爬虫); 帮我写(代码|程序|论文|作业); 编一个(游戏|网站); 翻译这(段话|篇文章|封信); 总结这(篇文章|本书|段话); 画一(只猫|幅画|座房子); 给我画画; "
-        "(放|播放)(一首歌|音乐); 陪我下棋; 打电话给(妈妈|{p}); 给{p}发(邮件|消息); 订(一张去{c}的机票|酒店|餐厅); 点外卖; 叫(出租车|外卖); 定一个{n}分钟的闹钟; 帮我做作业; 解这个方程; 修(电脑|代码|手机); 推荐(一部电影|一本书|一家餐厅|一首歌); 计划去{c}的旅行; "
-        "(披萨|红烧肉|蛋糕|面包|鱼香肉丝)怎么做; 给我一个菜谱; 提醒我(打电话|买牛奶|睡觉); 帮我买票; 打开(灯|电视|空调); 读我的邮件; 给我看{c}的地图; 描述这张(图片|照片); 这张图里有什么; 听这首歌; 续写这个故事; 用{w}造句; 你会说(法语|德语|日语|韩语|俄语|西班牙语)吗; "
+        "(放|播放)(一首歌|音乐); 打电话给(妈妈|{p}); 给{p}发(邮件|消息); 订(一张去{c}的机票|酒店|餐厅); 点外卖; 叫(出租车|外卖); 定一个{n}分钟的闹钟; 帮我做作业; 解这个方程; 修(电脑|代码|手机); 推荐(一部电影|一本书|一家餐厅|一首歌); 计划去{c}的旅行; "
+        "(披萨|红烧肉|蛋糕|面包|鱼香肉丝)怎么做; 给我一个菜谱; 提醒我(打电话|买牛奶|睡觉); 帮我买票; 打开(灯|电视|空调); 读我的邮件; 给我看{c}的地图; 描述这张(图片|照片); 这张图里有什么; 听这首歌; 续写这个故事; 用{w}造句; "
         "用(法语|日语|德语)回答; 调试这段代码; 生成一张{c}的图片; 做一个关于{t}的表格; 检查我的语法; 改正这个句子"
     ).split("; "),
 }
