@@ -162,6 +162,7 @@ def training_jobs(settings: Settings, database: Database) -> TrainingJobs:
 
     process = ProcessLimits(
         threads=settings.training_threads,
+        nice=settings.training_nice,
         max_seconds=settings.training_max_s,
         mnist_path=settings.mnist_path,
         download=settings.training_download,

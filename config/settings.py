@@ -247,6 +247,13 @@ class Settings(BaseSettings):
         600, "Seconds after which a training run stops, with what it has learnt.", "5 to 86400", ge=5, le=86_400
     )
     training_threads: int = _setting(1, "Threads of each worker of a training run.", "1 to 256", ge=1, le=256)
+    training_nice: int = _setting(
+        10,
+        "How far training steps back for chat: from 1 on it gets what chat leaves, 0 shares alike.",
+        "0 to 19",
+        ge=0,
+        le=19,
+    )
     training_max_workers: int = _setting(
         4, "Workers that a training run may ask for: processes of about 300 MB each.", "1 to 64", ge=1, le=64
     )

@@ -113,6 +113,7 @@ def serve(folder: Path, *, wait: bool = True, **settings: object) -> Iterator[Li
                     "database_url": f"sqlite:///{folder}/troika.db",
                     "training_folder": folder / "training",
                     "training_download": "false",
+                    "training_nice": 0,  # tests side by side leave nothing over
                 }
                 | settings
             ),

@@ -62,8 +62,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_OPTIONS
     cancelled = threading.Event()
     _watch(arguments, reporter, cancelled)
-    os.nice(arguments.nice)
+    step_back(arguments.nice)
     return _run(arguments, options, reporter, cancelled)
+
+
+def step_back(nice: int) -> None:
+    """Lower this process's priority; 0 leaves it as it is.
+
+    Where the kernel can (Linux), it then runs only while nobody else wants the core: of two that are merely less and
+    more important, the kernel lets the less important one end its turn before it wakes the other, and the engine, whose
+    threads wait for each other some hundred times a step, waits every time.
+    """
+    if not nice:
+        return
+    os.nice(nice)
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _run(
@@ -237,7 +251,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-download", action="store_true", help="never ask the network for MNIST")
     parser.add_argument("--threads", type=_at_least(1), default=1, metavar="N", help="threads of torch (1)")
-    parser.add_argument("--nice", type=_at_least(0), default=10, metavar="N", help="lower the priority by N (10)")
+    parser.add_argument(
+        "--nice", type=_at_least(0), default=0, metavar="N", help="let others go first, the more so with a larger N (0)"
+    )
     parser.add_argument(
         "--max-seconds", type=_at_least(1), metavar="N", help="stop training after N seconds and keep what was learnt"
     )

@@ -28,7 +28,7 @@ class ProcessLimits:
     """What a training process may use. No `mnist_path` means Keras's cache, else a download if that is allowed."""
 
     threads: int = 1
-    nice: int = 10
+    nice: int = 0
     max_seconds: int = 600
     mnist_path: str = ""
     download: bool = True

@@ -93,7 +93,15 @@ def test_batches_are_told_about_ten_times_a_second() -> None:
         progress = [event["progress"] for event in batches]
         assert progress == sorted(progress)
         assert all(event["eta_s"] > 0 and event["loss"] > 0 and 0 <= event["accuracy"] <= 1 for event in batches)
-        assert os.getpriority(os.PRIO_PROCESS, running.pid) == os.getpriority(os.PRIO_PROCESS, 0) + 10
+
+
+@pytest.mark.parametrize("nice", [0, 10])
+def test_it_steps_back_if_it_is_told_to(nice: int) -> None:
+    with process(*QUICK, "--events", "--nice", str(nice)) as running:
+        assert json.loads(out(running).readline())["event"] == "started"
+        assert os.getpriority(os.PRIO_PROCESS, running.pid) == os.getpriority(os.PRIO_PROCESS, 0) + nice
+        if hasattr(os, "SCHED_IDLE"):
+            assert (os.sched_getscheduler(running.pid) == os.SCHED_IDLE) == (nice > 0)
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "stdin"])
