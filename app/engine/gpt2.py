@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from app.engine import attention, attention_kernel
@@ -20,6 +19,7 @@ from app.engine.checkpoint import GPT2Config
 from app.engine.cuda_graphs import DecodeGraphs
 from app.engine.kv_cache import KVCache
 from app.engine.linear import Linear, LinearFactory, row_buckets
+from app.engine.pointwise import Norm, activate, add_and_norm, norm
 
 Ints = NDArray[np.int64]
 
@@ -28,10 +28,10 @@ Ints = NDArray[np.int64]
 class Block:
     """One transformer layer's weights; each norm is (weight, bias)."""
 
-    norm_1: tuple[torch.Tensor, torch.Tensor]
+    norm_1: Norm
     qkv: Linear
     attention_out: Linear
-    norm_2: tuple[torch.Tensor, torch.Tensor]
+    norm_2: Norm
     mlp_in: Linear
     mlp_out: Linear
     scale: float
@@ -77,7 +77,7 @@ class GPT2:
                 self._graphs = DecodeGraphs(self._decode, device, self._sampled_buckets, self.cache.padding_slot)
 
     def _block(self, i: int, weights: dict[str, torch.Tensor]) -> Block:
-        def norm(name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        def norm_of(name: str) -> Norm:
             return (
                 weights[f"h.{i}.{name}.weight"].to(self.device),
                 weights[f"h.{i}.{name}.bias"].to(self.device),
@@ -90,10 +90,10 @@ class GPT2:
 
         config = self.config
         return Block(
-            norm_1=norm("ln_1"),
+            norm_1=norm_of("ln_1"),
             qkv=linear("attn.c_attn"),
             attention_out=linear("attn.c_proj"),
-            norm_2=norm("ln_2"),
+            norm_2=norm_of("ln_2"),
             mlp_in=linear("mlp.c_fc"),
             mlp_out=linear("mlp.c_proj"),
             scale=attention_scale(
@@ -130,23 +130,23 @@ class GPT2:
         return self._logits(self._layers(self._embed(token_ids, positions), (slots, positions)))
 
     def _hidden(self, token_ids: Ints, positions: Ints, slots: Ints) -> torch.Tensor:
-        """The rows' residual stream after the last layer, [rows, n_embd]."""
+        """The rows after the last layer norm, [rows, n_embd]."""
         ids, at = torch.from_numpy(token_ids).to(self.device), torch.from_numpy(positions).to(self.device)
         x = self._embed(ids, at)
         place = (slots, positions) if self.device.type == "cpu" else (torch.from_numpy(slots).to(self.device), at)
         return self._layers(x, place)
 
     def _layers(self, x: torch.Tensor, place: tuple[Ints, Ints] | tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """The last layer norm of every row of the residual stream; x is overwritten by the stream."""
         epsilon = self.config.layer_norm_epsilon
-        width = (self.config.n_embd,)
+        following = [*(block.norm_1 for block in self._blocks[1:]), self._norm_f]
+        normed = norm(x, self._blocks[0].norm_1, epsilon)
         for i, block in enumerate(self._blocks):
-            qkv = block.qkv(F.layer_norm(x, width, *block.norm_1, epsilon))
-            x = x + block.attention_out(self._attend(i, qkv, place, block.scale))
-            inner = activate(
-                self.config.activation_function, block.mlp_in(F.layer_norm(x, width, *block.norm_2, epsilon))
-            )
-            x = x + block.mlp_out(inner)
-        return x
+            attended = self._attend(i, block.qkv(normed), place, block.scale)
+            normed = add_and_norm(x, block.attention_out(attended), block.norm_2, epsilon)
+            inner = activate(self.config.activation_function, block.mlp_in(normed))
+            normed = add_and_norm(x, block.mlp_out(inner), following[i], epsilon)
+        return normed
 
     def _attend(
         self,
@@ -164,10 +164,9 @@ class GPT2:
             self._attend_rows(qkv.numpy(), keys, values, slots, positions, np.float32(scale), out.numpy())
         return out
 
-    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        x = F.layer_norm(hidden, (self.config.n_embd,), *self._norm_f, self.config.layer_norm_epsilon)
-        logits = self._head(x)
-        return logits if self._head_mean is None else logits.add_((x * self._head_mean).sum(dim=1, keepdim=True))
+    def _logits(self, normed: torch.Tensor) -> torch.Tensor:
+        logits = self._head(normed)
+        return logits if self._head_mean is None else logits.add_((normed * self._head_mean).sum(dim=1, keepdim=True))
 
     @staticmethod
     def _pad(n: int, buckets: list[int]) -> int:
@@ -183,21 +182,6 @@ def cache_dtype(device: torch.device, precision: str, head_dim: int) -> torch.dt
     narrow = precision == "bfloat16" if device.type == "cuda" else precision != "float32"
     able = device.type == "cuda" or attention_kernel.is_supported(head_dim)
     return torch.bfloat16 if narrow and able else torch.float32
-
-
-def activate(name: str, x: torch.Tensor) -> torch.Tensor:
-    """The activation function by its name in transformers."""
-    match name:
-        case "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast":
-            return F.gelu(x, approximate="tanh")
-        case "gelu":
-            return F.gelu(x)
-        case "relu":
-            return F.relu(x)
-        case "tanh":
-            return torch.tanh(x)
-        case _:
-            return F.silu(x)
 
 
 def _padded(values: Ints, length: int, fill: int) -> Ints:

@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from app.engine.int8_kernel import quantise
-from app.engine.simd import BLOCK, EXACT, INT16, INT32, INT64, Emitter, has
+from app.engine.simd import EXACT, INT16, INT32, INT64, Emitter, has
 
 LANES, REGISTERS = 8, 4
 WIDTH = LANES * REGISTERS
@@ -33,9 +33,9 @@ def is_supported(inputs: int) -> bool:
 
 
 def pack(quantised: NDArray[np.int8]) -> NDArray[np.int8]:
-    """[outputs, inputs] int8 → [blocks, inputs / 2, 32, 2], with as many outputs as `int8_kernel` pads to."""
+    """[outputs, inputs] int8 → [blocks, inputs / 2, 32, 2]."""
     outputs, inputs = quantised.shape
-    whole = np.zeros((-(-outputs // BLOCK) * BLOCK, inputs), np.int8)
+    whole = np.zeros((-(-outputs // WIDTH) * WIDTH, inputs), np.int8)
     whole[:outputs] = quantised
     return np.ascontiguousarray(whole.reshape(-1, WIDTH, inputs // 2, 2).transpose(0, 2, 1, 3))
 
@@ -86,9 +86,11 @@ _tile_1, _tile_2 = _tile(1), _tile(2)
 @njit(parallel=True, nogil=True, cache=True, fastmath=EXACT)
 def multiply(x, weight, scales, biases, y):  # type: ignore[no-untyped-def]
     """y = x W^T + b. x [rows, inputs] float32, `weight` from `pack`, scales and biases [blocks * 32] float32,
-    y [rows, blocks * 32] float32, all contiguous.
+    y [rows, outputs] float32, all contiguous.
     """
     rows, inputs = x.shape
+    outputs = y.shape[1]
+    edge = np.empty((rows, WIDTH), np.float32)  # the last block, where it is wider than what is left of y
     quantised = np.empty((rows, inputs), np.int16)  # numbers of 8 bits, as wide as the multiplication takes them
     scale = np.empty(rows, np.float32)
     if rows < 4:  # sharing so little work out among threads costs more than it gains
@@ -97,14 +99,20 @@ def multiply(x, weight, scales, biases, y):  # type: ignore[no-untyped-def]
     else:
         for r in prange(rows):
             scale[r], _ = quantise(x[r], quantised[r])
-    pairs, stride = inputs // 2, 4 * y.shape[1]
+    pairs = inputs // 2
     for block in prange(weight.shape[0]):
+        left_over = outputs - block * WIDTH
+        target, stride = y.ctypes.data + block * 4 * WIDTH, 4 * outputs
+        if left_over < WIDTH:
+            target, stride = edge.ctypes.data, 4 * WIDTH
         w = weight.ctypes.data + block * pairs * 2 * WIDTH
         s, b = scales.ctypes.data + block * 4 * WIDTH, biases.ctypes.data + block * 4 * WIDTH
         for r in range(0, rows, 2):
             xr = quantised.ctypes.data + r * 2 * inputs
-            sr, yr = scale.ctypes.data + 4 * r, y.ctypes.data + r * stride + block * 4 * WIDTH
+            sr, yr = scale.ctypes.data + 4 * r, target + r * stride
             if r + 1 < rows:
                 _tile_2(w, pairs, xr, 2 * inputs, sr, s, b, yr, stride)
             else:
                 _tile_1(w, pairs, xr, 2 * inputs, sr, s, b, yr, stride)
+        if left_over < WIDTH:
+            y[:, block * WIDTH :] = edge[:, :left_over]

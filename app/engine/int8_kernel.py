@@ -98,9 +98,11 @@ def quantise(x, quantised):  # type: ignore[no-untyped-def]
 @njit(parallel=True, nogil=True, cache=True, fastmath=EXACT)
 def multiply(x, weight, scales, biases, y):  # type: ignore[no-untyped-def]
     """y = x W^T + b. x [rows, inputs] float32, `weight` from `pack`, scales and biases [blocks * 64] float32,
-    y [rows, blocks * 64] float32, all contiguous.
+    y [rows, outputs] float32, all contiguous.
     """
     rows, inputs = x.shape
+    outputs = y.shape[1]
+    edge = np.empty((rows, BLOCK), np.float32)  # the last block, where it is wider than what is left of y
     quantised = np.empty((rows, inputs), np.int8)
     scale = np.empty(rows, np.float32)
     total = np.empty(rows, np.int32)
@@ -110,15 +112,19 @@ def multiply(x, weight, scales, biases, y):  # type: ignore[no-untyped-def]
     else:
         for r in prange(rows):
             scale[r], total[r] = quantise(x[r], quantised[r])
-    quads, stride = inputs // 4, 4 * y.shape[1]
+    quads = inputs // 4
     for block in prange(weight.shape[0]):
+        left_over = outputs - block * BLOCK
+        target, stride = y.ctypes.data + block * 256, 4 * outputs
+        if left_over < BLOCK:
+            target, stride = edge.ctypes.data, 4 * BLOCK
         w = weight.ctypes.data + block * quads * 256
         s, b = scales.ctypes.data + block * 256, biases.ctypes.data + block * 256
         r = 0
         while r < rows:
             xr = quantised.ctypes.data + r * inputs
             tr, sr = total.ctypes.data + 4 * r, scale.ctypes.data + 4 * r
-            yr = y.ctypes.data + r * stride + block * 256
+            yr = target + r * stride
             left = rows - r
             if left == 1:
                 _tile_1(w, quads, xr, inputs, tr, sr, s, b, yr, stride)
@@ -138,3 +144,5 @@ def multiply(x, weight, scales, biases, y):  # type: ignore[no-untyped-def]
             else:
                 _tile_6(w, quads, xr, inputs, tr, sr, s, b, yr, stride)
                 r += 6
+        if left_over < BLOCK:
+            y[:, block * BLOCK :] = edge[:, :left_over]

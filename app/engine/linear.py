@@ -61,7 +61,7 @@ class DenseLinear:
 class PackedLinear:
     """oneDNN with the weight laid out for it once, its inputs cut into `pieces` that are summed in order.
 
-    Where `float32_kernel` knows this layout (`stretch` is not 0), it takes the few rows that oneDNN is slow with.
+    Where `float32_kernel` knows this layout (`stretch` is not 0), it takes the rows that oneDNN is slower with.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class PackedLinear:
         return float32_kernel.find(weight[:, :length].contiguous(), self._pieces[0], row[:, :length].contiguous())
 
     def read_few_rows(self, bias: torch.Tensor | None, stretch: int) -> None:
-        """Have `float32_kernel` take few rows from now on, or, if `stretch` is 0, not."""
+        """Have `float32_kernel` take up to `MAX_ROWS` rows from now on, or, if `stretch` is 0, not."""
         self._stretch = stretch
         if stretch:
             self._memory = [float32_kernel.read_packed(piece) for piece in self._pieces]
-            self._addend = padded(bias, self._outputs)[None]
+            self._padded_bias = padded(bias, self._outputs)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         if self._stretch and x.shape[0] <= float32_kernel.MAX_ROWS:
@@ -104,13 +104,11 @@ class PackedLinear:
         return y
 
     def _few(self, x: torch.Tensor) -> torch.Tensor:
-        y = torch.empty(x.shape[0], self._addend.shape[1])
-        rows, addend, result = x.numpy(), self._addend, y.numpy()
+        y = torch.empty(x.shape[0], self._outputs)
         step = x.shape[1] // len(self._pieces)
         for i, memory in enumerate(self._memory):
-            float32_kernel.multiply(rows, i * step, memory, self._stretch, addend, result)
-            addend = result
-        return unpadded(y, self._outputs)
+            float32_kernel.multiply(x.numpy(), i * step, memory, self._stretch, self._padded_bias, i > 0, y.numpy())
+        return y
 
 
 class Int8Linear:
@@ -128,9 +126,9 @@ class Int8Linear:
         self._scales, self._biases = padded(scale, self._outputs), padded(bias, self._outputs)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        y = torch.empty(x.shape[0], len(self._scales))
+        y = torch.empty(x.shape[0], self._outputs)
         self._multiply(x.numpy(), self._weight, self._scales, self._biases, y.numpy())
-        return unpadded(y, self._outputs)
+        return y
 
 
 class TorchInt8Linear:
@@ -168,10 +166,6 @@ def padded(values: torch.Tensor | None, outputs: int) -> NDArray[np.float32]:
     if values is not None:
         filled[:outputs] = values.numpy()
     return filled
-
-
-def unpadded(y: torch.Tensor, outputs: int) -> torch.Tensor:
-    return y if y.shape[1] == outputs else y[:, :outputs].contiguous()
 
 
 def _quantise(x, quantised, scales):  # type: ignore[no-untyped-def]
