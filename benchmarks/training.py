@@ -4,7 +4,7 @@
 
 Every contender trains the same network (784 → 128 relu → dropout 0.2 → 10, Adam, batch 32) on the same 60,000 images in
 a process of its own, round after round in turn, so that a noisy neighbour disturbs all alike. A peer lives in its own
-virtual environment under benchmarks/.cache/, made on first use; one that can't be had is reported as such.
+virtual environment with pinned versions, made on first use; one that can't be had is reported as such.
 Without TROIKA_MNIST_PATH the images are the embedded digits: the work is the same.
 """
 
@@ -20,14 +20,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.environments import UnavailableError, packages_of, python_of
+
 ROOT = Path(__file__).resolve().parent.parent
-CACHE = ROOT / "benchmarks" / ".cache" / "training"
-PEERS = {  # name: packages, any of which may be followed by what to try if it can't be installed
-    "torch": [["keras", "torch==2.13.0"]],
-    "jax": [["keras", "jax"]],
-    "tensorflow": [["tensorflow-cpu"], ["tensorflow"]],
-}
-INSTALL_S, RUN_S = 1800, 600
+BACKENDS = ("torch", "jax", "tensorflow")
+RUN_S = 600
 
 
 def main() -> None:
@@ -60,11 +57,11 @@ def measure(data: Path, rounds: int, epochs: int, cores: int) -> dict[str, Any]:
     ours = {f"troika, {threads} thread(s)": str(threads) for threads in sorted({1, cores})}
     pythons: dict[str, str] = dict.fromkeys(ours, sys.executable)
     missing: dict[str, str] = {}
-    for name, choices in PEERS.items():
+    for backend in BACKENDS:
         try:
-            pythons[f"keras on {name}"] = str(environment(name, choices))
-        except (OSError, subprocess.SubprocessError) as error:
-            missing[f"keras on {name}"] = f"{type(error).__name__}: {error}"
+            pythons[f"keras on {backend}"] = str(python_of(f"keras_{backend}"))
+        except UnavailableError as error:
+            missing[f"keras on {backend}"] = str(error)
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in pythons}
     for _ in range(rounds):
         for name, python in pythons.items():
@@ -83,6 +80,8 @@ def measure(data: Path, rounds: int, epochs: int, cores: int) -> dict[str, Any]:
             ]
             quiet = {"KERAS_BACKEND": name.rpartition(" ")[2], "TF_CPP_MIN_LOG_LEVEL": "3"}
             quiet["OMP_NUM_THREADS"] = ours.get(name, str(cores))
+            if name == "keras on torch":  # on the project's own torch, rather than on another of the same size
+                script[0], quiet["PYTHONPATH"] = sys.executable, packages_of(Path(python))
             try:
                 done = subprocess.run(
                     script, capture_output=True, text=True, timeout=RUN_S, cwd=ROOT, env=os.environ | quiet, check=False
@@ -112,23 +111,6 @@ def measure(data: Path, rounds: int, epochs: int, cores: int) -> dict[str, Any]:
         },
         "missing": missing,
     }
-
-
-def environment(name: str, choices: list[list[str]]) -> Path:
-    """The Python of a peer's virtual environment, made if it isn't there. Raises CalledProcessError."""
-    python = CACHE / name / "bin" / "python"
-    ready = CACHE / name / "ready"
-    if ready.exists():
-        return python
-    subprocess.run([sys.executable, "-m", "venv", str(CACHE / name)], check=True, timeout=INSTALL_S)
-    for number, packages in enumerate(choices):
-        done = subprocess.run([str(python), "-m", "pip", "install", "-q", *packages], check=False, timeout=INSTALL_S)
-        if done.returncode == 0:
-            ready.touch()
-            return python
-        if number == len(choices) - 1:
-            done.check_returncode()
-    raise ValueError(f"no packages are named for {name}")
 
 
 def _data(folder: Path) -> Path:

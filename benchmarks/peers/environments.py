@@ -53,6 +53,11 @@ def python_of(environment: str | None, requirements: Path = REQUIREMENTS, cache:
     return python
 
 
+def packages_of(python: Path) -> str:
+    """The folder of an environment's packages, for a Python that borrows them."""
+    return sysconfig.get_path("purelib", vars={"base": str(python.parents[1])})
+
+
 def files_of(system: System, python: Path, model: Path) -> Path:
     """The folder with the model as the system reads it. Raises `UnavailableError`."""
     if not system.converted:
@@ -79,8 +84,7 @@ def _converter(system: System, python: Path) -> tuple[Path, dict[str, str]]:
     """
     if system.worker != "ctranslate2":
         return python, {}
-    packages = sysconfig.get_path("purelib", vars={"base": str(python.parents[1])})
-    return Path(sys.executable), {"PYTHONPATH": packages}
+    return Path(sys.executable), {"PYTHONPATH": packages_of(python)}
 
 
 def last_line(log: Path) -> str:
