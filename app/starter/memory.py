@@ -10,7 +10,9 @@ answer for when it was never told.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+
+from app.starter import belongings
+from app.starter.kinds import Kind, kind
 
 NAMES = (
     "Anna Ben Carla David Emma Felix Grace Henry Ida Jack Karen Leo Maria Nina Oscar Paula Quentin Rosa Sam Tina "
@@ -124,40 +126,58 @@ _LISTS = {
 _MAKERS = {"name": _name, "friend": _name, "pet": _name, "city": _city, "number": _number, "age": _age, "word": _word}
 
 
+def _title(language: str, rng: random.Random) -> str:
+    if language == "en":
+        last = rng.choice((*ANIMALS, "river", "house", "garden", "night", "road", "star")).capitalize()
+        return rng.choice((invented(rng), f"The {rng.choice(COLOURS).capitalize()} {last}", f"{invented(rng)} {last}"))
+    return "".join(rng.choice(_HAN) for _ in range(rng.randrange(2, 5)))
+
+
+def _thing(language: str, rng: random.Random) -> str:
+    if language == "en":
+        return invented(rng) if rng.random() < 0.5 else rng.choice((invented(rng).lower(), *FOODS, *COLOURS, *ANIMALS))
+    return rng.choice(FOODS_ZH + COLOURS_ZH) if rng.random() < 0.3 else "".join(rng.choice(_HAN) for _ in range(2))
+
+
+def _code(language: str, rng: random.Random) -> str:
+    letters = "".join(rng.choice("ABCDEFGHKLMNPRSTUVWXYZ") for _ in range(rng.randrange(4)))
+    return f"{letters}{rng.randrange(10 ** rng.randrange(1, 5))}"
+
+
+def _date(language: str, rng: random.Random) -> str:
+    month, day = rng.randrange(1, 13), rng.randrange(1, 29)
+    if language == "zh":
+        return f"{month}月{day}日"
+    names = "January February March April May June July August September October November December".split()
+    return f"{names[month - 1]} {day}" if rng.random() < 0.5 else f"{day} {names[month - 1]}"
+
+
+def _hour(language: str, rng: random.Random) -> str:
+    hour = rng.randrange(1, 24)
+    if language == "zh":
+        return f"{hour}点" if rng.random() < 0.6 else f"{hour}点{rng.randrange(10, 60)}分"
+    return f"{hour}:{rng.choice(('00', '15', '30', '45', '10', '20'))}"
+
+
+_SORTS = {
+    "title": _title, "thing": _thing, "code": _code, "date": _date, "hour": _hour, "name": _name, "number": _number,
+}  # fmt: skip
+
+
 def value(kind: str, language: str, rng: random.Random) -> str:
     """A value for a kind of fact."""
     if kind in _LISTS:
         if language == "en" and kind in ("food", "animal", "hobby") and rng.random() < 0.1:
             return invented(rng).lower()
         return rng.choice(_LISTS[kind][language])
+    if kind in belongings.SORTS:
+        return _SORTS[belongings.SORTS[kind]](language, rng)
     return _MAKERS[kind](language, rng)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How one kind of fact is stated, acknowledged, asked and answered in one language; `{v}` is the value."""
-
-    say: tuple[str, ...]
-    say_held_out: tuple[str, ...]
-    acknowledge: tuple[str, ...]
-    ask: tuple[str, ...]
-    ask_held_out: tuple[str, ...]
-    answer: str
-    unknown: str
-    clause: str
-    """For "what do you know about me": `your name is {v}`."""
-
-
-def _kind(say: str, say_out: str, ack: str, ask: str, ask_out: str, answer: str, unknown: str, clause: str) -> Kind:
-    def split(text: str) -> tuple[str, ...]:
-        return tuple(item.strip() for item in text.split(";"))
-
-    return Kind(split(say), split(say_out), split(ack), split(ask), split(ask_out), answer, unknown, clause)
 
 
 KINDS: dict[str, dict[str, Kind]] = {
     "name": {
-        "en": _kind(
+        "en": kind(
             "my name is {v}; my name's {v}; i am {v}; i'm {v}; call me {v}; you can call me {v}; hi, i'm {v}; "
             "hello, my name is {v}; hi my name is {v}; hello i am {v}; they call me {v}; please call me {v}; it's {v} here; "
             "{v} is my name; the name is {v}; hey there, i'm {v}; i am called {v}; hi! {v} here; "
@@ -174,7 +194,7 @@ KINDS: dict[str, dict[str, Kind]] = {
             "You haven't told me your name yet. What should I call you?",
             "your name is {v}",
         ),
-        "zh": _kind(
+        "zh": kind(
             "我叫{v}; 我的名字是{v}; 我是{v}; 你好，我叫{v}; 你好，我是{v}; 叫我{v}; 你可以叫我{v}; 大家都叫我{v}; "
             "我的名字叫{v}; 我名叫{v}; 请叫我{v}; 嗨，我是{v}; 我叫{v}，很高兴认识你; 我叫{v}，请记住; 记住，我叫{v}; "
             "我姓名是{v}; 您好，我叫{v}; 本人{v}; 我的名字是{v}，记住了吗; 我就是{v}; 我的全名是{v}; 我的昵称是{v}; 朋友叫我{v}; 人们叫我{v}; 同学都叫我{v}; 你就叫我{v}吧; 叫我{v}就好; 叫我{v}就行; 我名字叫{v}; 名字：{v}; 我的名字：{v}; 顺便说一下，我叫{v}; 对了，我叫{v}; 嘿，我叫{v}; 哈喽，我是{v}; 你在和{v}说话; 我的名字是{v}哦; 我叫{v}，你呢; 我叫{v}，别忘了; 别忘了我叫{v}; 请记住我叫{v}; 请记住我的名字：{v}; 记住我的名字是{v}; 先介绍一下，我是{v}; 在下{v}; 你好呀，我叫{v}; 我姓名叫{v}; 我是{v}，请多关照",
@@ -190,7 +210,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         ),
     },
     "city": {
-        "en": _kind(
+        "en": kind(
             "i live in {v}; i am from {v}; i'm from {v}; my home town is {v}; my hometown is {v}; i come from {v}; my city is {v}; "
             "i live in {v} now; i was born in {v}; i moved to {v}; my home is in {v}; i grew up in {v}; i'm living in {v}; "
             "we live in {v}; home for me is {v}; i'm living in {v} at the moment; i live in a place called {v}; i live near {v}; i am living in {v}; i currently live in {v}; my place is in {v}; i reside in {v}; i stay in {v}; my family lives in {v}; i was raised in {v}; i am at home in {v}; my birthplace is {v}; i hail from {v}; hello from {v}; greetings from {v}; i'm writing from {v}; my town is {v}; the city i live in is {v}; i've lived in {v} for years; originally i am from {v}; my residence is {v}",
@@ -205,7 +225,7 @@ KINDS: dict[str, dict[str, Kind]] = {
             "You haven't told me where you live yet.",
             "you are from {v}",
         ),
-        "zh": _kind(
+        "zh": kind(
             "我住在{v}; 我来自{v}; 我是{v}人; 我家在{v}; 我的家乡是{v}; 我老家在{v}; 我现在住{v}; 我在{v}长大; 我出生在{v}; 我从{v}来; "
             "我的老家是{v}; 我目前住在{v}; 我们家住在{v}; 我家住{v}; 我住{v}; 我在{v}住; 我在{v}; 我在{v}工作和生活; 我搬到了{v}; 我刚搬到{v}; 我一直住在{v}; 我家就在{v}; 我是从{v}来的; 我来自{v}，你呢; 我的城市是{v}; 我所在的城市是{v}; 我人在{v}; 我老家是{v}; 我的出生地是{v}; 我从小在{v}长大; 我住的城市是{v}; 我是{v}来的",
             "我生活在{v}; 我在{v}安了家; 我的故乡是{v}",
@@ -219,7 +239,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         ),
     },
     "colour": {
-        "en": _kind(
+        "en": kind(
             "my favourite colour is {v}; my favorite color is {v}; i like the colour {v}; i love {v}, it is my favourite colour; "
             "{v} is my favourite colour; the colour i like best is {v}; my fav color is {v}; i like {v} most of all colours; "
             "{v} is my favorite color; my favourite colour is definitely {v}; for me the best colour is {v}; the best colour is {v}; my colour is {v}; i prefer the colour {v}; i adore the colour {v}; i really like {v} as a colour; my favorite colour is {v}; my favourite color is {v}; fav colour: {v}; colour: {v}; my preferred colour is {v}; i'm a fan of the colour {v}; {v} is the colour i love; {v} is the best colour",
@@ -233,7 +253,7 @@ KINDS: dict[str, dict[str, Kind]] = {
             "You haven't told me your favourite colour yet.",
             "your favourite colour is {v}",
         ),
-        "zh": _kind(
+        "zh": kind(
             "我最喜欢的颜色是{v}; 我喜欢{v}; 我最喜欢{v}; {v}是我最喜欢的颜色; 我最爱的颜色是{v}; 我喜欢的颜色是{v}; 颜色里我最喜欢{v}; 我特别喜欢{v}; 我比较喜欢{v}; 我更喜欢{v}; 我超喜欢{v}; 我爱{v}; 我最喜欢的是{v}; 我觉得{v}最好看; 我最喜欢{v}这个颜色; 我的最爱颜色是{v}; 我喜欢{v}这种颜色; 最喜欢的颜色：{v}; 我的颜色是{v}",
             "所有颜色里我偏爱{v}; 要说颜色，我最中意{v}",
             "好的，你最喜欢的颜色是{v}。; {v}很好看，我记住了。; 记住了：你最喜欢{v}。",
@@ -246,7 +266,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         ),
     },
     "food": {
-        "en": _kind(
+        "en": kind(
             "my favourite food is {v}; my favorite food is {v}; i love eating {v}; i like to eat {v}; {v} is my favourite food; "
             "the food i like best is {v}; i love to eat {v}; my fav food is {v}; my favourite meal is {v}; my favorite meal is {v}; the best food is {v}; i could eat {v} every day; i like {v} most of all food; i eat {v} every day; i really like eating {v}; i enjoy eating {v}; my favorite dish is {v}; best food ever: {v}; i am a fan of {v} as food; for dinner i love {v}; {v} is the food i love; i prefer to eat {v}; food: {v}",
             "there is no food i enjoy more than {v}; my favourite dish is {v}",
@@ -259,7 +279,7 @@ KINDS: dict[str, dict[str, Kind]] = {
             "You haven't told me your favourite food yet.",
             "your favourite food is {v}",
         ),
-        "zh": _kind(
+        "zh": kind(
             "我最喜欢吃{v}; 我喜欢吃{v}; 我最喜欢的食物是{v}; 我爱吃{v}; 我最爱吃的是{v}; {v}是我最喜欢的食物; 我最爱吃{v}; 我很喜欢吃{v}; 我超爱吃{v}; 我非常喜欢吃{v}; 我天天吃{v}; 我每天都吃{v}; 我最喜欢的菜是{v}; 我最爱的食物是{v}; 我喜欢的食物是{v}; 我觉得{v}最好吃; 最喜欢的食物：{v}; 我最爱的美食是{v}",
             "吃的里面我最爱{v}; 我特别爱吃{v}",
             "好的，你最喜欢吃{v}。; {v}很好吃，我记住了。; 记住了：你爱吃{v}。",
@@ -272,7 +292,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         ),
     },
     "animal": {
-        "en": _kind(
+        "en": kind(
             "my favourite animal is the {v}; my favorite animal is the {v}; the animal i like best is the {v}; my favourite animal is a {v}; "
             "i like the {v} most of all animals; my favorite animal is a {v}; i love the {v} most; my fav animal is the {v}; the {v} is my favourite animal; the {v} is my favorite animal; the best animal is the {v}; the animal i love is the {v}; i like the {v} best; as animals go i prefer the {v}; i adore the {v}; animal: {v}",
             "of all animals i love the {v} most; no animal is nicer than the {v} to me",
@@ -284,7 +304,7 @@ KINDS: dict[str, dict[str, Kind]] = {
             "You haven't told me your favourite animal yet.",
             "your favourite animal is the {v}",
         ),
-        "zh": _kind(
+        "zh": kind(
             "我最喜欢的动物是{v}; {v}是我最喜欢的动物; 动物里我最喜欢{v}; 我最爱的动物是{v}; 我喜欢的动物是{v}; 我最喜欢的小动物是{v}; 我特别喜欢{v}这种动物; 我喜欢{v}这种动物; 我最爱{v}这种动物; 最喜欢的动物：{v}; 我觉得{v}最可爱; 动物中我最爱{v}",
             "所有动物里我最爱{v}; 要说动物，我偏爱{v}",
             "好的，你最喜欢的动物是{v}。; {v}很可爱，我记住了。",
@@ -296,7 +316,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         ),
     },
     "number": {
-        "en": _kind(
+        "en": kind(
             "remember the number {v}; please remember the number {v}; my lucky number is {v}; my favourite number is {v}; "
             "the number is {v}; keep the number {v} in mind; the secret number is {v}; my number is {v}; "
             "i am thinking of the number {v}; remember this number: {v}; remember {v}; memorize the number {v}; the code is {v}; "
@@ -312,7 +332,7 @@ KINDS: dict[str, dict[str, Kind]] = {
             "You haven't given me a number yet.",
             "your number is {v}",
         ),
-        "zh": _kind(
+        "zh": kind(
             "记住数字{v}; 请记住数字{v}; 我的幸运数字是{v}; 我最喜欢的数字是{v}; 数字是{v}; 记住这个数字：{v}; 请记住{v}; 记住{v}; "
             "我的数字是{v}; 密码是{v}; 帮我记住数字{v}; 我想的数字是{v}; 帮我记一下{v}; 这个数字是{v}; 数字：{v}; 给你一个数字：{v}; 给你个数字{v}; 我给你一个数字：{v}; 请你记住{v}; 请你记住数字{v}; 你要记住{v}; 你记住{v}; 记一下{v}; 记下{v}; 记下数字{v}; 记住数字是{v}; 要记住的数字是{v}; 我的号码是{v}; 我的房间号是{v}; 房间号是{v}; 验证码是{v}; 我的密码是{v}; {v}是我的幸运数字; 我最爱的数字是{v}; 幸运数字是{v}; 能记住{v}吗; 你能记住数字{v}吗; 保存数字{v}; 存一下{v}",
             "别忘了数字{v}; 有个数字请你记下：{v}",
@@ -326,7 +346,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         ),
     },
     "word": {
-        "en": _kind(
+        "en": kind(
             "remember the word {v}; please remember the word {v}; the secret word is {v}; the password is {v}; the magic word is {v}; "
             "remember this word: {v}; keep the word {v} in mind; the word is {v}; my word is {v}; keep this word: {v}; a word for you: {v}; my password is {v}; the code word is {v}; our code word is {v}; save the word {v}; memorize the word {v}; memorise the word {v}; can you remember the word {v}; here is the word: {v}; the word to remember is {v}; i want you to remember the word {v}; let the secret word be {v}; word: {v}; note the word {v}; write down the word {v}; please keep the word {v}; my secret word is {v}; my favourite word is {v}; remember that the word is {v}",
             "don't forget the word {v}; here is a word for you to keep: {v}",
@@ -339,7 +359,7 @@ KINDS: dict[str, dict[str, Kind]] = {
             "You haven't given me a word yet.",
             "your word is {v}",
         ),
-        "zh": _kind(
+        "zh": kind(
             "记住这个词：{v}; 请记住单词{v}; 请记住这个词：{v}; 暗号是{v}; 口令是{v}; 记住词语{v}; 这个词是{v}; 帮我记住这个词：{v}; 要记住的词是{v}; 词是{v}; 密语是{v}; 我的暗号是{v}; 我们的暗号是{v}; 记住单词{v}; 记住这个单词：{v}; 记一下这个词：{v}; 记下这个词：{v}; 给你一个词：{v}; 我给你一个词：{v}; 请你记住这个词：{v}; 你要记住这个词：{v}; 能记住这个词吗：{v}; 秘密的词是{v}; 关键词是{v}; 我的词是{v}; 我最喜欢的词是{v}",
             "别忘了这个词：{v}; 有个词请你记下：{v}",
             "好的，我记住了：{v}。; 记住了，这个词是{v}。",
@@ -351,7 +371,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         ),
     },
     "age": {
-        "en": _kind(
+        "en": kind(
             "i am {v} years old; i'm {v} years old; my age is {v}; i am {v}; i'm {v}; i turned {v} this year; i just turned {v}; i'm aged {v}; i am {v} years of age; my age: {v}; i have just turned {v}; i became {v} years old; i am {v} yrs old; i'm {v} yo; i have {v} years; i am already {v} years old; i'm only {v} years old; age: {v}; in case you wonder, i am {v} years old; i will soon be older, now i am {v}; i'm {v} now",
             "this year i became {v} years old; on my last birthday i turned {v}",
             "Thanks for telling me: you are {v} years old.; {v} years old, noted!",
@@ -361,7 +381,7 @@ KINDS: dict[str, dict[str, Kind]] = {
             "You haven't told me your age yet.",
             "you are {v} years old",
         ),
-        "zh": _kind(
+        "zh": kind(
             "我今年{v}岁; 我{v}岁; 我{v}岁了; 我的年龄是{v}; 我今年{v}; 我刚满{v}岁; 我已经{v}岁了; 我才{v}岁; 我现在{v}岁; 我年龄{v}岁; 我的年纪是{v}岁; 年龄：{v}; 我马上就要更大了，现在{v}岁; 我快要过生日了，现在{v}岁; 本人{v}岁; 我年方{v}; 我是{v}岁",
             "今年我{v}岁了; 我的岁数是{v}",
             "好的，你今年{v}岁。; {v}岁，我记住了。",
@@ -373,7 +393,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         ),
     },
     "job": {
-        "en": _kind(
+        "en": kind(
             "i am a {v}; i'm a {v}; i work as a {v}; my job is {v}; i work as {v}; my profession is {v}; i have a job as a {v}; i am working as a {v}; i am a {v} by trade; my occupation is {v}; i'm employed as a {v}; i work as a {v} in a small firm; i used to study, now i am a {v}; my work is being a {v}; i just became a {v}; i'm a {v} by profession; for a living i am a {v}; i make my living as a {v}; job: {v}",
             "i earn my living as a {v}; by profession i am a {v}",
             "Nice! You work as a {v}.; A {v}, noted. That is important work.",
@@ -384,7 +404,7 @@ KINDS: dict[str, dict[str, Kind]] = {
             "You haven't told me your job yet.",
             "you work as a {v}",
         ),
-        "zh": _kind(
+        "zh": kind(
             "我是一名{v}; 我是{v}; 我的职业是{v}; 我的工作是{v}; 我是个{v}; 我做{v}; 我是一个{v}; 我的职务是{v}; 我从事{v}的工作; 我是做{v}的; 我是一位{v}; 我现在是{v}; 我现在做{v}; 我在做{v}; 我的身份是{v}; 职业：{v}; 我刚当上{v}; 我工作是{v}; 我的本职是{v}",
             "我靠做{v}谋生; 我当{v}",
             "好的，你是{v}。; {v}，记住了，很了不起的工作。",
@@ -396,7 +416,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         ),
     },
     "hobby": {
-        "en": _kind(
+        "en": kind(
             "my hobby is {v}; i like {v}; i enjoy {v}; i love {v}; in my free time i like {v}; my favourite hobby is {v}; {v} is my hobby; "
             "my favourite sport is {v}; i am into {v}; i'm into {v}; i'm fond of {v}; i really enjoy {v}; i really like {v}; my favorite hobby is {v}; my favorite sport is {v}; my passion is {v}; i am passionate about {v}; my pastime is {v}; in my spare time i do {v}; in my spare time i enjoy {v}; at weekends i go {v}; my hobbies are mainly {v}; what i like most is {v}; i am a fan of {v}; hobby: {v}; for fun i do {v}; i relax with {v}",
             "after work i do some {v}; i spend my weekends on {v}",
@@ -408,7 +428,7 @@ KINDS: dict[str, dict[str, Kind]] = {
             "You haven't told me your hobby yet.",
             "you like {v}",
         ),
-        "zh": _kind(
+        "zh": kind(
             "我的爱好是{v}; 我喜欢{v}; 我爱{v}; 我平时喜欢{v}; 我的兴趣是{v}; 我空闲时喜欢{v}; 我最大的爱好是{v}; 我很喜欢{v}; 我特别爱{v}; 我业余时间喜欢{v}; 我有空就{v}; 我没事就喜欢{v}; 我的兴趣爱好是{v}; 我热爱{v}; 我最喜欢{v}; 我对{v}感兴趣; 爱好：{v}; 周末我喜欢{v}; 闲下来我就{v}; 我的业余爱好是{v}; 我喜欢做的事是{v}",
             "周末我总去{v}; 我对{v}很着迷",
             "听起来很有趣，我记住了，你喜欢{v}。; 好的，你喜欢{v}。",
@@ -420,7 +440,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         ),
     },
     "pet": {
-        "en": _kind(
+        "en": kind(
             "my dog is called {v}; my cat is called {v}; my dog's name is {v}; my cat's name is {v}; i have a dog named {v}; "
             "i have a cat named {v}; my pet is called {v}; the name of my dog is {v}; my pet's name is {v}; i have a dog called {v}; i have a cat called {v}; i have a pet named {v}; i have a pet called {v}; the name of my cat is {v}; the name of my pet is {v}; my dog is named {v}; my cat is named {v}; i call my dog {v}; i call my cat {v}; i got a puppy named {v}; i got a kitten named {v}; my puppy is called {v}; my kitten is called {v}; our dog is called {v}; our cat's name is {v}; this is my dog {v}; meet my cat {v}; my hamster is called {v}; my rabbit is called {v}; my parrot is called {v}",
             "at home i have a pet, {v}; we named our pet {v}",
@@ -432,7 +452,7 @@ KINDS: dict[str, dict[str, Kind]] = {
             "You haven't told me about a pet yet.",
             "your pet is called {v}",
         ),
-        "zh": _kind(
+        "zh": kind(
             "我的狗叫{v}; 我的猫叫{v}; 我家的狗叫{v}; 我家猫叫{v}; 我的宠物叫{v}; 我有一只狗叫{v}; 我养了一只猫，叫{v}; 我有一只叫{v}的猫; 我有一只叫{v}的狗; 我养了一只狗，叫{v}; 我的宠物名叫{v}; 我家宠物叫{v}; 我的小狗叫{v}; 我的小猫叫{v}; 我家小狗叫{v}; 我家小猫叫{v}; 我的狗名字是{v}; 我的猫名字是{v}; 我的狗的名字是{v}; 我的猫的名字是{v}; 我的宠物是{v}; 我的兔子叫{v}; 我家的猫叫{v}; 我家有只狗叫{v}; 我家有只猫叫{v}; 我有个宠物叫{v}; 这是我的狗{v}",
             "我家宠物的名字是{v}; 我给宠物起名{v}",
             "{v}是个可爱的名字！; 替我向{v}问好！",
@@ -444,23 +464,23 @@ KINDS: dict[str, dict[str, Kind]] = {
         ),
     },
     "friend": {
-        "en": _kind(
+        "en": kind(
             "my best friend is {v}; my friend is called {v}; my best friend's name is {v}; i have a friend named {v}; my friend's name is {v}; "
-            "my sister is called {v}; my brother is called {v}; my sister's name is {v}; my brother's name is {v}; my friend is {v}; my friend is named {v}; i have a friend called {v}; my best friend is called {v}; {v} is my best friend; {v} is my friend; my best buddy is {v}; my closest friend is {v}; my mate is called {v}; my colleague is called {v}; my neighbour is called {v}; my sister is {v}; my brother is {v}; i have a sister named {v}; i have a brother named {v}; my wife is called {v}; my husband is called {v}; my son is called {v}; my daughter is called {v}; my mother is called {v}; my father is called {v}; my teacher is called {v}; my boss is called {v}; my friend's name: {v}",
+            "my friend is {v}; my friend is named {v}; i have a friend called {v}; my best friend is called {v}; {v} is my best friend; {v} is my friend; my best buddy is {v}; my closest friend is {v}; my mate is called {v}; my friend's name: {v}",
             "the friend i trust most is {v}; {v} has been my friend for years",
             "{v} sounds nice! I will remember that name.; Good to know about {v}.",
-            "who is my best friend; what is my friend called; what is the name of my friend; what is my friend's name; what's my sister's name; "
-            "what is my brother called; what is my sister called; what's the name of my brother; who is my friend; what is my best friend's name; what's my friend's name; what's my best friend's name; what's the name of my friend; what's the name of my best friend; what is the name of my best friend; what's the name of my sister; what is my sister's name; what is my brother's name; what's my brother's name; what is the name of my sister; what is the name of my brother; who is my sister; who is my brother; do you remember my friend's name; do you remember the name of my friend; do you remember who my friend is; do you know my friend's name; do you know who my best friend is; do you remember my sister's name; do you remember my brother's name; tell me my friend's name; tell me the name of my friend; name my best friend; and my friend; who is my best friend again; my best friend is; what did i say my friend is called; who is my closest friend; what is my wife called; what is my husband's name; what is my son called; what is my daughter's name; what is my neighbour called; what is my teacher's name; what is my boss called",
+            "who is my best friend; what is my friend called; what is the name of my friend; what is my friend's name; "
+            "who is my friend; what is my best friend's name; what's my friend's name; what's my best friend's name; what's the name of my friend; what's the name of my best friend; what is the name of my best friend; do you remember my friend's name; do you remember the name of my friend; do you remember who my friend is; do you know my friend's name; do you know who my best friend is; tell me my friend's name; tell me the name of my friend; name my best friend; and my friend; who is my best friend again; my best friend is; what did i say my friend is called; who is my closest friend",
             "can you recall the name of my friend; how is my friend called",
             "The name is {v}.",
             "You haven't told me that name yet.",
             "your friend is {v}",
         ),
-        "zh": _kind(
-            "我最好的朋友是{v}; 我的朋友叫{v}; 我最好的朋友叫{v}; 我有个朋友叫{v}; 我姐姐叫{v}; 我弟弟叫{v}; 我妹妹叫{v}; 我哥哥叫{v}; 我朋友叫{v}; 我朋友是{v}; 我的朋友是{v}; 我的好朋友叫{v}; 我的好朋友是{v}; 我有一个朋友叫{v}; 我有一个好朋友叫{v}; {v}是我最好的朋友; {v}是我的朋友; {v}是我的好朋友; 我的同学叫{v}; 我同桌叫{v}; 我的同事叫{v}; 我的邻居叫{v}; 我的姐姐叫{v}; 我的弟弟叫{v}; 我的妹妹叫{v}; 我的哥哥叫{v}; 我妈妈叫{v}; 我爸爸叫{v}; 我老师叫{v}; 我儿子叫{v}; 我女儿叫{v}; 我老板叫{v}; 我的闺蜜叫{v}",
+        "zh": kind(
+            "我最好的朋友是{v}; 我的朋友叫{v}; 我最好的朋友叫{v}; 我有个朋友叫{v}; 我朋友叫{v}; 我朋友是{v}; 我的朋友是{v}; 我的好朋友叫{v}; 我的好朋友是{v}; 我有一个朋友叫{v}; 我有一个好朋友叫{v}; {v}是我最好的朋友; {v}是我的朋友; {v}是我的好朋友; 我的同学叫{v}; 我的闺蜜叫{v}",
             "我最信任的朋友是{v}; {v}是我多年的朋友",
             "{v}，好名字，我记住了。; 很高兴知道{v}。",
-            "我最好的朋友是谁; 我的朋友叫什么; 我朋友的名字是什么; 我最好的朋友叫什么; 我姐姐叫什么; 我弟弟叫什么; 我妹妹叫什么名字; 我哥哥叫什么; 我的朋友是谁; 我朋友是谁; 我朋友叫什么; 我朋友叫什么名字; 我的朋友叫什么名字; 我最好的朋友叫什么名字; 我的好朋友是谁; 我的好朋友叫什么; 我最好的朋友叫啥; 我朋友叫啥; 我姐姐叫什么名字; 我弟弟叫什么名字; 我妹妹叫什么; 我哥哥叫什么名字; 我的姐姐叫什么; 我的弟弟叫什么; 我的妹妹叫什么; 我的哥哥叫什么; 你记得我朋友叫什么吗; 你还记得我朋友叫什么吗; 你还记得我的朋友是谁吗; 你记得我的朋友是谁吗; 你知道我朋友叫什么吗; 你知道我最好的朋友是谁吗; 告诉我我朋友的名字; 那我的朋友叫什么; 我同学叫什么; 我同事叫什么; 我邻居叫什么; 我妈妈叫什么; 我爸爸叫什么; 我老师叫什么; 我儿子叫什么; 我女儿叫什么; 我的朋友叫啥名字; 我说我的朋友叫什么",
+            "我最好的朋友是谁; 我的朋友叫什么; 我朋友的名字是什么; 我最好的朋友叫什么; 我的朋友是谁; 我朋友是谁; 我朋友叫什么; 我朋友叫什么名字; 我的朋友叫什么名字; 我最好的朋友叫什么名字; 我的好朋友是谁; 我的好朋友叫什么; 我最好的朋友叫啥; 我朋友叫啥; 你记得我朋友叫什么吗; 你还记得我朋友叫什么吗; 你还记得我的朋友是谁吗; 你记得我的朋友是谁吗; 你知道我朋友叫什么吗; 你知道我最好的朋友是谁吗; 告诉我我朋友的名字; 那我的朋友叫什么; 我同学叫什么; 我的朋友叫啥名字; 我说我的朋友叫什么",
             "我朋友叫什么来着; 说说我的朋友是谁",
             "名字是{v}。",
             "你还没有告诉我这个名字。",
@@ -468,6 +488,20 @@ KINDS: dict[str, dict[str, Kind]] = {
         ),
     },
 }
+
+KINDS |= belongings.KINDS
+COMMON = [name for name in KINDS if name not in belongings.KINDS]
+
+
+def pick(count: int, rng: random.Random) -> list[str]:
+    """Different kinds of fact: the common ones two times out of three, else one of the many belongings."""
+    found: list[str] = []
+    while len(found) < count:
+        name = rng.choice(COMMON if rng.random() < 0.66 else list(belongings.KINDS))
+        if name not in found:
+            found.append(name)
+    return found
+
 
 EVERYTHING = {
     "en": (

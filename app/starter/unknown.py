@@ -9,10 +9,12 @@ model of this size can't give.
 
 from __future__ import annotations
 
+import math
 import random
+from functools import cache
 
 from app.starter.memory import CITIES, CITIES_ZH, NAMES, invented
-from app.starter.topics import expand
+from app.starter.topics import expand, expand_all
 
 ANSWERS = {
     "thing": {
@@ -112,6 +114,13 @@ HELD_OUT_THINGS = {
 }
 _FRAMES_THING = {
     "en": (
+        "why do (cats purr|dogs bark at night|leaves fall|people yawn|onions make me cry|wolves howl|fingers wrinkle|volcanoes erupt|knees crack|bees dance|magnets attract iron); how do (magnets|planes|submarines|batteries|mirrors|microwaves|vaccines|bridges|clocks|elevators|refrigerators|fireworks|glasses|engines|telescopes) work; "
+        "why is (the sea salty|blood red|gold so expensive|glass transparent|honey sticky|steel hard|latin dead|{c} so crowded|{c} famous); how (old|deep|long|high|far|hot|fast|heavy|wide) is (the universe|the {w} sea|the bridge of {c}|a marathon|lava|sound|the {w} tower|the tunnel of {c}|an olympic pool); "
+        "who (built|founded|ruled|conquered|discovered|destroyed|designed) (the pyramids|{c}|rome|the {w} bridge|the {w} empire|the taj mahal|the first car|the {w} cathedral); what is the (currency|population|flag|anthem|national dish|religion|climate|president|tallest tower|dialling code|time zone) of ({c}|{w}|brazil|kenya|sweden); "
+        "when (did|does) (the war end|{p} become famous|{c} hold the olympics|the {w} season start|the dinosaurs die out|world war one begin|the titanic sink|{p} get married); what did {p} (say|write|invent|study|discover|paint) in {y}; which (river|mountain|sea|army|company|team|king) (is in|won in|ruled|lies near) {c}; "
+        "what does (the {w} act|{w} law|the {w} theorem|a {w} do) (say|mean|prove|all day); who is the (author|director|singer|inventor|coach|owner|ceo|founder) of ({w}|{t}|the {w} company|{p}'s team); how is (paper|glass|wine|steel|soap|beer|plastic) made; what are the (ingredients|symptoms|rules|side effects|benefits|causes) of ({w}|{t}|{w} disease|malaria|poker); "
+        "what is the (boiling point|density|chemical formula|melting point|half-life) of (iron|ethanol|{w}|salt|gold|mercury the metal); how many (people|cars|bridges|islands|languages|schools) are there in ({c}|{w}|the world|india); name (three|five|some) (kings|rivers|poets|films|mountains|presidents) (of {c}|of france|starring {p}|from {y}); "
+        "what happened (to {p}|at the battle of {c}|on the {w} island|in the story of {w}|during the {y} crisis); what's (special|new|wrong|famous) about ({c}|{w}|{p}); do you know (the song {w}|the film {w}|the band {w}|the book {w}|a man called {p}|the town {c}|how to get to {c}); is (there life on mars|{c} safe|{p} rich|{w} poisonous|the earth flat or not in {w}|{w} a real word); "
         "who is {p}; who was {p}; tell me about {p}; what do you know about {p}; how old is {p}; where was {p} born; when did {p} die; what did {p} do; "
         "who is {p} married to; is {p} famous; where is {c}; what is the population of {c}; who is the mayor of {c}; how far is {c} from {c2}; "
         "how do i get to {c}; what language do they speak in {c}; who invented {t}; who discovered {t}; when was {t} invented; what is the history of {t}; "
@@ -128,6 +137,10 @@ _FRAMES_THING = {
         "who wrote romeo and juliet; who wrote don quixote; who wrote war and peace; who painted the mona lisa; who painted the starry night; who discovered america; who discovered penicillin; who invented the telephone; who invented the light bulb; who invented the printing press; who invented the car; who invented the computer; who was the first man on the moon; who was the first president of the united states; who was the first emperor of china; when did world war two end; when did world war one start; when did the berlin wall fall; when did the titanic sink; when was the french revolution; when was the roman empire; when did columbus sail; what is the highest mountain; what is the tallest mountain in the world; what is the longest river; what is the longest river in the world; what is the deepest lake; what is the largest country; what is the smallest country; what is the largest desert; what is the largest city in the world; what is the tallest building in the world; what is the speed of light; what is the speed of sound; what is the population of the world; how many people live in china; how many people live in india; how many countries are there; how many languages are there in the world; how many bones does a human have; how many teeth does an adult have; how many stars are in the sky; how many states are in the usa; how tall is the eiffel tower; how high is mount everest; how long is the great wall; how old is the universe; how far is mars; how deep is the ocean; how much does an elephant weigh; how long do cats live; how fast is a horse; how many strings has a violin; how many players are in a football team; what is the currency of japan; what is the currency of england; what is the national animal of china; what language do they speak in brazil; what do people eat in italy; what religion is practised in india; what is the chemical symbol of gold; what is the chemical formula of salt; what is pi; what are the digits of pi; what is the square root of two; what is 15 percent of 200; what is the derivative of x squared; solve 2x + 3 = 7; what is the integral of x; is 97 a prime number; what is the meaning of the word ubiquitous; what does carpe diem mean; how do you say hello in french; how do you say thank you in spanish; how do you say goodbye in german; how do you say love in japanese; what is the best phone; what is the best car; what is the best programming language; which is the best football team; what is the best movie ever; who is the richest man in the world; who is the most famous singer; who is the best football player; who is the strongest man; who is the queen of england; who is the pope; who is the chancellor of germany; who founded microsoft; who founded apple; who is the ceo of google; who is the ceo of openai; what is my ip; what is my horoscope; do aliens exist; are there aliens; are ghosts real; is the moon landing fake; what came first, the chicken or the egg; why do cats purr; why do people dream; why do we sleep; why do leaves fall; why is the sea salty; how do airplanes fly; how does a car engine work; how does a fridge work; how does the internet work; how do magnets work; how does a microwave work; how is glass made; how is paper made; how are diamonds formed; how do bees make honey; how do vaccines work; how does the heart work; how does electricity work; how do plants grow; what causes earthquakes; what causes rain; what is thunder; what is a black hole; what is the big bang; what is time; what is money; what is energy in physics; what is beauty; what is art; what is philosophy; what is psychology; what is economics; what is chemistry; what is physics; what is biology; what is a poem made of; tell me about the history of {c}; tell me about the pyramids; tell me about ancient rome; tell me about football; tell me about music; tell me about cars; who sings {w}; what are the rules of {t}; is {t} better than {w}; what is the difference between {t} and {w}; compare {t} and {w}; what are the benefits of {t}; what are the side effects of {w}; when is {w}; give me a summary of {t}; what does {p} think about {w}; where does {p} live; how can i contact {p}; what is the email of {p}; how rich is {p}; what is the recipe of {w}; is {p} your friend; do you know {p}; my friend {p} says {w} is good, is that true; what is the opposite of {t}; what colour is {t}; how many legs does a {m} have; what is a baby {m} called; what sound does a {m} make; is a {m} a mammal; what kind of animal is a {m}; capital of {m}; what is the capital of {m}; the {m} endpoint; what does the {m} endpoint do; how do i use /{m}; what is the {m} setting; what does TROIKA_{m} do; what is the {m} optimizer; what is the {m} activation; explain the {m} layer; what is a {m} network; define {m} learning; how does {m} regularization work; what is {m} loss; what is {m} in chinese; how many days does {m} have; which planet is called {m}; what is the {n}th planet; is {m} a good model; what is {m}gpt; how large is {m}-{y}; who made {m}; when was {m} released; does {m} support streaming; what is the population of {c}; which river flows through {c}; which people live in {c}; who founded {c}; what is the flag of {c}; how hot is {t}; how deep is {t}; where does {t} come from; how is {t} made; how do i repair {t}; how often does {t} happen; what is inside {t}; why does {t} exist; why is {t} so popular; who needs {t}; what is the price of {t}; what is the weight of {t}; what is the size of {t}; what is the smell of {t}; what is the taste of {t}; what is the rule of {t}; how do i learn {t}; which country has the most {t}; which is older, {t} or {w}; what happened to {p}; what is {p} famous for; who are the parents of {p}; which book did {p} write; what did {p} invent; which prize did {p} win; which songs did {p} record; which sport does {p} play; did you read the book by {p}; i met {p} in {c}, who is that; what is {n} times {n2}; what is {n} percent of {n2}; how many seconds are {n} years; how many miles are {n} kilometres; convert {n} euros to dollars; what is the {n}th prime number; what does the abbreviation {a} stand for; what is {a}; {a}"
     ).split("; "),
     "zh": (
+        "(猫|狗|人|狼|叶子|海水)为什么(打呼噜|打哈欠|嚎叫|会落下|是咸的|做噩梦); (磁铁|飞机|潜艇|电池|微波炉|疫苗|冰箱|电梯|望远镜|发动机)的原理是什么; (血|玻璃|黄金|钢)为什么(是红的|透明|这么贵|这么硬); (宇宙|马拉松|岩浆|{c}的桥|{c}隧道|奥运泳池)有多(大|长|热|深); "
+        "(金字塔|泰姬陵|罗马城|{c}|圆明园)是谁(建的|设计的|毁掉的); (巴西|肯尼亚|瑞典|{c}|{w})的(货币|人口|国旗|国歌|宗教|气候|时区)是什么; (第一次世界大战|泰坦尼克号|恐龙|{p}|{w}战争)是(哪年|什么时候)(开始的|沉没的|灭绝的|成名的|结束的); "
+        "{p}在{y}年(说了|写了|发明了|发现了|画了)什么; 哪(条河|座山|支军队|家公司)在{c}; {w}(法|定理|协议)说的是什么; {w}(公司|乐队|球队)的(创始人|主唱|教练|老板)是谁; (纸|玻璃|酒|肥皂|塑料|豆腐)是怎么(做|制造|生产)的; {w}的(成分|症状|规则|副作用|好处|起因)是什么; "
+        "(铁|酒精|盐|{w})的(沸点|密度|化学式|熔点)是多少; ({c}|世界上|印度)有多少(人|辆车|座桥|个岛|种语言|所学校); 说出(三|五)个(国王|诗人|总统|作家)的名字; {p}后来怎么样了; {c}战役发生了什么; {c}有什么特别的; 你知道(歌曲|电影|小说|乐队){w}吗; 火星上有生命吗; {c}安全吗; {w}有毒吗; {p}有钱吗; "
         "{p}是谁; 谁是{p}; 介绍一下{p}; 你知道{p}吗; {p}多大了; {p}出生在哪里; {p}什么时候去世的; {p}做过什么; {p}结婚了吗; {p}有名吗; {c}在哪里; {c}有多少人口; "
         "{c}的市长是谁; {c}离{c2}有多远; 怎么去{c}; {c}人说什么语言; 谁发明了{t}; 谁发现了{t}; {t}是什么时候发明的; {t}的历史是什么; {t}多少钱; 哪里能买到{t}; "
         "{t}的作者是谁; {t}危险吗; {t}的原因是什么; 关于{t}有什么好书; {p}有多高; {p}的电话号码是多少; {c}有多大; {c}以什么闻名; 什么是{w}; {w}是什么; {w}是什么意思; "
@@ -148,6 +161,7 @@ _FRAMES_THING_HELD_OUT = {
 }
 _NOW = {
     "en": (
+        "who is winning (right now|the match|the election); what's the latest on ({p}|{c}|{t}); how is the weather going to be in {c}; is the (shop|museum|airport|road) in {c} open; when is the next (bus|flight|holiday|full moon|concert); did (it rain|anything happen|{p} win|the train leave) (today|yesterday|last night); how long until (christmas|summer|lunch|the weekend); what time (does|will) the (sun|shop|game|train) (set|open|start|come); how many followers does {p} have; where is {p} (now|today|living); what's playing (tonight|at the cinema|on the radio); is the (market|road|airport|internet) (down|closed|busy) (today|now); what did {p} tweet; show me the (news|weather|traffic|score); "
         "what is the weather (today|tomorrow|like|now|in {c}); how is the weather (today|in {c}); what's the weather (like|today|in {c} today|in {c} tomorrow); will it rain (today|tomorrow|in {c}|this weekend); "
         "is it (cold|hot|sunny|raining) (today|outside|in {c}); what is the temperature (outside|in {c}|now|today); what time is it (now|in {c}|); do you have the time; what day is (it|today); what is the date (today|); "
         "what is today's date; what year is it (now|); what month is it (now|); what is the news (today|); any news (today|); what happened (today|yesterday|last week|this morning); tell me the (latest|) news; "
@@ -161,6 +175,7 @@ _NOW = {
         "is the (bank|shop) open (now|today); how is the economy doing; what are today's headlines; search the web for {t}; google {t}; look up {t}; open (google|youtube|my email|this link); can you browse the internet"
     ).split("; "),
     "zh": (
+        "({p}|{c}|{t})最新消息; 现在谁领先; {c}的(商店|博物馆|机场)开门吗; 下一(班车|趟航班|场比赛)是什么时候; 离(春节|暑假|周末)还有多久; {p}现在在哪里; {p}有多少粉丝; 今晚电影院放什么; 昨天(下雨了吗|发生什么了|谁赢了); 给我看(新闻|天气|路况|比分); 今天(限行|停电|堵车)吗; 太阳几点(升起|落下); 最近有什么(热门歌曲|好看的剧|大新闻); "
         "今天天气怎么样; (今天|明天|现在|{c}|{c}今天)天气(怎么样|如何|好吗|怎样); 今天天气; (今天|明天|周末|{c})会下雨吗; (今天|外面|{c})(冷|热)吗; 现在(气温|温度)是多少; {c}的气温是多少; 现在几点; 几点了; 现在几点了; 今天几号; 今天星期几; 今天是几月几号; "
         "今年是哪一年; 现在是几月; 今天是什么日子; 今天有什么新闻; 有什么新闻; (最近|今天|昨天|上周)发生了什么; 告诉我最新的新闻; (黄金|比特币|石油|牛奶|大米|苹果手机)(多少钱|的价格是多少|现在什么价); {c}的房价是多少; 去{c}的机票多少钱; "
         "(苹果|特斯拉|腾讯|茅台)的股价是多少; 今天股市涨了吗; (昨天|昨晚|今天)的比赛谁赢了; 比分是多少; (美国|法国|德国|日本|中国|印度|现在)的?(总统|总理|领导人)是谁; 美国总统是谁; 现任总统是谁; (美元|欧元|人民币)汇率是多少; 一美元等于多少人民币; "
@@ -206,6 +221,7 @@ _ADVICE_HELD_OUT = {
 }
 _TASK = {
     "en": (
+        "write (a haiku|a rap|a limerick|a speech|a business plan|a shopping list|a birthday card|a cover letter) (about {t}|for {p}|for me); make (a to-do list|a plan for the week|a timetable|a table of {t}); give me a (workout plan|diet plan|packing list|shopping list|business idea|recipe for {w}|list of baby names); convert ({n} miles to kilometres|{n} euros to dollars|{n} pounds to kilos|{n} degrees to fahrenheit); how many letters are in (the word {w}|{w}); what rhymes with {w}; spell {w} backwards; reverse the word {w}; sort these words: {w}, {w}; rewrite this (sentence|paragraph|email); paraphrase this; invent a (story|word|game) about {t}; act as a (doctor|lawyer|pirate|linux terminal|travel guide); pretend to be ({p}|a pirate|a cat|my boss); roleplay as {p}; analyse this (poem|chart|data); explain this code to me; design a logo for {c}; find me a (job|flat|hotel) in {c}; "
         "write (me |)(a|an) (essay|story|novel|letter|email|song|speech|report|article|cv|python program|script) (about {t}|for {p}|); write code (for {t}|in java|in python|to sort a list); write a program that (sorts a list|downloads a page|plays chess); "
         "code a (game|website|calculator) (for me|); translate this (text|letter|sentence|page); summarise this (article|book|text|page); draw (me |)a (picture|cat|house|dragon); "
         "play (a song|music|a video); call (my mother|{p}|a taxi|the police); send (an email|a message) to {p}; book (a flight to {c}|a table|a hotel in {c}); order (a pizza|a taxi|food); set (an alarm|a timer) for {n} minutes; "
@@ -215,6 +231,7 @@ _TASK = {
         "debug this code; generate an image of {c}; make a (table|chart|presentation) about {t}; check my grammar; correct this sentence; proofread my essay"
     ).split("; "),
     "zh": (
+        "写(一首俳句|一段说唱|一份商业计划|购物清单|贺卡|求职信); 列(一个待办清单|一周计划|行李清单); 给我(健身计划|减肥食谱|创业点子|起名建议); {n}(英里|欧元|磅)是多少(公里|美元|公斤); {w}有几个笔画; {w}押什么韵; 把{w}倒过来写; 给这些词排序; 改写这(句话|段话); 编一个关于{t}的故事; 扮演(医生|律师|海盗|{p}|导游); 假装你是{p}; 分析这(首诗|张图|份数据); 解释这段代码; 设计一个标志; 帮我在{c}找(工作|房子|酒店); "
         "(帮我|)写(一篇|一个)(作文|故事|小说|信|邮件|演讲稿|报告|文章|简历); 写一首关于{t}的歌; 写代码; 用python写(一个程序|排序|爬虫); 帮我写(代码|程序|论文|作业); 编一个(游戏|网站); 翻译这(段话|篇文章|封信); 总结这(篇文章|本书|段话); 画一(只猫|幅画|座房子); 给我画画; "
         "(放|播放)(一首歌|音乐); 打电话给(妈妈|{p}); 给{p}发(邮件|消息); 订(一张去{c}的机票|酒店|餐厅); 点外卖; 叫(出租车|外卖); 定一个{n}分钟的闹钟; 帮我做作业; 解这个方程; 修(电脑|代码|手机); 推荐(一部电影|一本书|一家餐厅|一首歌); 计划去{c}的旅行; "
         "(披萨|红烧肉|蛋糕|面包|鱼香肉丝)怎么做; 给我一个菜谱; 提醒我(打电话|买牛奶|睡觉); 帮我买票; 打开(灯|电视|空调); 读我的邮件; 给我看{c}的地图; 描述这张(图片|照片); 这张图里有什么; 听这首歌; 续写这个故事; 用{w}造句; "
@@ -300,7 +317,14 @@ _SORTS = {
 }
 
 
+@cache
+def _frames(sort: str, language: str, held_out: bool) -> tuple[list[str], list[float]]:
+    """The frames of a sort and how often each is drawn: one with many readings more often."""
+    frames = _SORTS[sort][held_out][language]
+    return frames, [math.sqrt(len(expand_all(frame))) for frame in frames]
+
+
 def question(sort: str, language: str, rng: random.Random, held_out: bool = False) -> str:
     """An unanswerable question of a sort; `held_out` uses frames (and names) that training never sees."""
-    frames = _SORTS[sort][held_out][language]
-    return _fill(expand(rng.choice(frames), rng), language, rng, held_out)
+    frames, readings = _frames(sort, language, held_out)
+    return _fill(expand(rng.choices(frames, readings)[0], rng), language, rng, held_out)
