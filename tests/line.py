@@ -20,6 +20,7 @@ class Line:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._state = "whole"
+        self._trap: tuple[bytes, bool] | None = None
         self._closing = False
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
@@ -36,6 +37,13 @@ class Line:
         self._state = state
         while state == "cut" and self._others:
             time.sleep(0.01)
+
+    def cut_at(self, words: bytes, *, passed_on: bool) -> None:
+        """Cut the connection, once, on which a client next sends these words.
+
+        `passed_on` is whether the server still gets them: then its answer to them is what is lost.
+        """
+        self._trap = words, passed_on
 
     def close(self) -> None:
         self._closing = True
@@ -70,11 +78,22 @@ class Line:
         elif readable in self._others:
             try:
                 data = readable.recv(65536)
+                if self._trap and self._trap[0] in data:
+                    data = self._spring(data, self._others[readable])
                 self._others[readable].sendall(data)
             except OSError:
                 data = b""
             if not data:
                 self._drop(readable)
+
+    def _spring(self, data: bytes, server: socket.socket) -> bytes:
+        """The client's words go on or not; returns what stands for them: nothing, as if it had hung up."""
+        assert self._trap
+        if self._trap[1]:
+            server.sendall(data)
+            server.recv(65536)
+        self._trap = None
+        return b""
 
     def _drop(self, one: socket.socket) -> None:
         for end in (one, self._others.get(one)):

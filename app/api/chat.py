@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, cast
 
 from apiflask import APIBlueprint
@@ -18,6 +18,7 @@ from app.chat.conversation import ConversationTurn
 from app.chat.reply import Piece
 from app.chat.service import ChatService, GenerationOptions
 from app.engine.messages import Token
+from app.idempotency.recording import Event
 from app.idempotency.replies import Making, Task
 
 blueprint = APIBlueprint("chat", __name__, tag="Chat")
@@ -152,7 +153,9 @@ def chat(body: ChatRequest) -> Response | ChatReply:
             )
     record, mine, shared = current_record(), conversation_owner(), caller()
 
-    def begin(seed: int | None, is_gone: Callable[[], bool], *, in_pieces: bool) -> ConversationTurn:
+    def begin(
+        seed: int | None, is_gone: Callable[[], bool], *, in_pieces: bool, new_id: str | None = None
+    ) -> ConversationTurn:
         try:
             turn = chat_service.converse(
                 body.conversation_id,
@@ -164,6 +167,7 @@ def chat(body: ChatRequest) -> Response | ChatReply:
                 truncation=body.truncation,
                 streamed=in_pieces,
                 replace_last=bool(body.replace_last),
+                new_id=new_id,
                 is_gone=is_gone,
             )
         except ContextOverflow as error:
@@ -173,12 +177,14 @@ def chat(body: ChatRequest) -> Response | ChatReply:
 
     def make(task: Task) -> Making:
         # All or nothing: a turn that was cut short would stand in the way of the next try.
-        turn = begin(task.seed, task.is_gone, in_pieces=False)
+        turn = begin(task.seed, task.is_gone, in_pieces=False, new_id=task.conversation_id)
         if body.stream:
             headers = {"X-Conversation-ID": turn.conversation_id}
-            return Making(idempotency.streamed(_events(chat_service, turn)), turn.close, headers, turn.conversation_id)
-        events = idempotency.whole(lambda: _whole(chat_service, turn))
-        return Making(events, turn.close, conversation_id=turn.conversation_id)
+            events: Iterator[Event] = _events(chat_service, turn, turn.reply)
+        else:
+            headers = {}
+            events = idempotency.whole(lambda: _whole(chat_service, turn))
+        return Making(events, turn.close, headers, turn.conversation_id, turn.store)
 
     def in_words(error: Exception) -> str:
         return sse.event("error", record.error_body(error))
@@ -187,7 +193,8 @@ def chat(body: ChatRequest) -> Response | ChatReply:
         return idempotency.respond(asked, make, in_words if body.stream else None)
     turn = begin(None, ClientGone(), in_pieces=bool(body.stream))
     if body.stream:
-        response = sse.response(sse.guarded(_events(chat_service, turn), in_words))
+        events = _events(chat_service, turn, turn)
+        response = sse.response(sse.guarded(idempotency.texts(events), in_words))
         response.headers["X-Conversation-ID"] = turn.conversation_id
         response.call_on_close(turn.close)  # also when the client leaves before the first event
         return response
@@ -197,24 +204,25 @@ def chat(body: ChatRequest) -> Response | ChatReply:
 
 
 def _whole(chat_service: ChatService, turn: ConversationTurn) -> ChatReply | None:
-    """The reply at its end; None if nobody wants it any more."""
-    for _ in turn:
+    """The reply at its end, not stored yet; None if nobody wants it any more."""
+    for _ in turn.reply:
         pass
     return None if turn.reply.finish_reason == "cancelled" else _result(chat_service, turn)
 
 
-def _events(chat_service: ChatService, turn: ConversationTurn) -> Iterator[str]:
-    """The stream of a reply: `token` events, then `done`, sent when the turn is stored. Raises what the turn does."""
-    try:
-        for piece in turn:
-            if piece.is_heartbeat:
-                yield sse.heartbeat(piece.ahead)
-            else:
-                yield sse.event("token", _token(chat_service, piece))
-        if turn.reply.finish_reason != "cancelled":
-            yield sse.event("done", _result(chat_service, turn).model_dump(exclude_none=True))
-    finally:
-        turn.close()
+def _events(chat_service: ChatService, turn: ConversationTurn, pieces: Iterable[Piece]) -> Generator[Event]:
+    """The stream of a reply: `token` events, then `done`, sent when the turn is stored.
+
+    `pieces` are those of the `turn`, and it's stored with them, or of its reply, and whoever takes the last event
+    stores it. Raises what they do.
+    """
+    for piece in pieces:
+        if piece.is_heartbeat:
+            yield Event("note", sse.heartbeat(piece.ahead))
+        else:
+            yield Event("part", sse.event("token", _token(chat_service, piece)))
+    if turn.reply.finish_reason != "cancelled":
+        yield Event("last", sse.event("done", _result(chat_service, turn).model_dump(exclude_none=True)))
 
 
 def _token(chat_service: ChatService, piece: Piece) -> dict[str, Any]:

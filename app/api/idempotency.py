@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from itertools import groupby
 from typing import cast
 
 from flask import Response, current_app, request
@@ -19,7 +21,7 @@ from pydantic import BaseModel
 from app.api import sse
 from app.api.errors import ApiError
 from app.api.requests import ClientGone, conversation_owner
-from app.idempotency.recording import Event, Kind
+from app.idempotency.recording import Event, Place
 from app.idempotency.records import Asked
 from app.idempotency.replies import Answer, KeptReplies, Make
 
@@ -30,17 +32,15 @@ REPLAYED = "Idempotent-Replayed"
 QUOTED = r'"((?:[ !#-\[\]-~]|\\["\\]){1,255})"'
 BARE = r"[!#-~]{1,255}"
 KEY_PATTERN = f"^(?:{QUOTED}|{BARE})$"
-EVENT_ID_PATTERN = "^([0-9a-f]{24})-([0-9]{1,9})$"
+EVENT_ID_PATTERN = r"^([0-9a-f]{24})-([0-9]{1,9}(?:x[0-9]{1,4})?(?:\.[0-9]{1,9}(?:x[0-9]{1,4})?)*)$"
+MOST_TRACKS = 4096
 
 GONE_CHECK_S = 0.5
 """How often who waits for a whole reply is looked for."""
 
 
-def asked(body: BaseModel, *, streamed: bool, repeatable: bool = True) -> Asked | None:
-    """The current request as one under a key, None if it has none. `body` is what it asks for, as it was understood.
-
-    `repeatable` is whether making the reply again gives the same events in the same order.
-    """
+def asked(body: BaseModel, *, streamed: bool) -> Asked | None:
+    """The current request as one under a key, None if it has none. `body` is what it asks for, as it was understood."""
     given, resumed = request.headers.get(KEY), request.headers.get(LAST_EVENT_ID)
     if given is None:
         if resumed is not None:
@@ -54,7 +54,6 @@ def asked(body: BaseModel, *, streamed: bool, repeatable: bool = True) -> Asked 
         key=_key(given.strip()),
         fingerprint=hashlib.sha256(said.encode()).hexdigest(),
         attempt=_event_id(resumed)[0] if resumed is not None else None,
-        repeatable=repeatable,
     )
 
 
@@ -71,12 +70,22 @@ def _key(given: str) -> str:
     return given if found[1] is None else re.sub(r"\\(.)", r"\1", found[1])
 
 
-def _event_id(given: str) -> tuple[str, int]:
-    """The attempt and the number of an event."""
+def _event_id(given: str) -> tuple[str, Place]:
+    """The attempt that an event belongs to, and the place after it."""
     found = re.fullmatch(EVENT_ID_PATTERN, given.strip())
-    if not found:
-        raise _wrong(LAST_EVENT_ID, f"it must be the id of an event of this stream, not {given[:40]!r}")
-    return found[1], int(found[2])
+    if found:
+        runs = [
+            (int(heard), int(tracks or 1)) for heard, _, tracks in (run.partition("x") for run in found[2].split("."))
+        ]
+        if sum(tracks for _, tracks in runs) <= MOST_TRACKS:
+            return found[1], tuple(heard for heard, tracks in runs for _ in range(tracks))
+    raise _wrong(LAST_EVENT_ID, f"it must be the id of an event of this stream, not {given[:40]!r}")
+
+
+def _written(place: Place) -> str:
+    """A place in an id, such as `7` or `5x3.4`: of the first three tracks 5 events have been heard, of the next 4."""
+    runs = ((heard, len(list(tracks))) for heard, tracks in groupby(place))
+    return ".".join(f"{heard}x{tracks}" if tracks > 1 else f"{heard}" for heard, tracks in runs)
 
 
 # -- what is kept --------------------------------------------------------------------------------------------
@@ -90,11 +99,11 @@ def whole(make: Callable[[], BaseModel | None]) -> Iterator[Event]:
         yield Event("last", f"{body}\n")
 
 
-def streamed(events: Iterator[str]) -> Iterator[Event]:
-    """The events of one that is sent piece by piece."""
-    for event in events:
-        kind: Kind = "note" if sse.is_comment(event) else "last" if sse.is_last(event) else "part"
-        yield Event(kind, event)
+def texts(events: Generator[Event]) -> Iterator[str]:
+    """The events of a stream that is not kept."""
+    with closing(events):
+        for event in events:
+            yield event.text
 
 
 # -- what is sent --------------------------------------------------------------------------------------------
@@ -104,7 +113,7 @@ def respond(asked: Asked, make: Make, in_words: Callable[[Exception], str] | Non
     """The reply that is asked for, which `make` begins if nobody has: a stream if its errors are to be `in_words`."""
     answer = cast(KeptReplies, current_app.extensions["replies"]).answer(asked, make)
     if in_words is not None:
-        start = _event_id(request.headers[LAST_EVENT_ID])[1] if asked.attempt else 0
+        start = _event_id(request.headers[LAST_EVENT_ID])[1] if asked.attempt else ()
         response = sse.response(sse.guarded(_events(answer, start), in_words))
     else:
         response = Response(_text(answer), mimetype="application/json")
@@ -114,19 +123,19 @@ def respond(asked: Asked, make: Make, in_words: Callable[[Exception], str] | Non
     return response
 
 
-def _events(answer: Answer, start: int) -> Iterator[str]:
-    for number, text in answer.after(start, sse.HEARTBEAT_S):
-        if number is None:
+def _events(answer: Answer, start: Place) -> Iterator[str]:
+    for place, text in answer.after(start, sse.HEARTBEAT_S):
+        if place is None:
             yield text or sse.HEARTBEAT
         else:
-            yield f"id: {answer.attempt}-{number}\n{text}"
+            yield f"id: {answer.attempt}-{_written(place)}\n{text}"
 
 
 def _text(answer: Answer) -> str:
     """The reply when it's there; nothing if the client has gone, who would not read it."""
     is_gone = ClientGone()
-    for number, text in answer.after(0, GONE_CHECK_S):
-        if number is not None:
+    for place, text in answer.after((), GONE_CHECK_S):
+        if place is not None:
             return text
         if is_gone():
             break

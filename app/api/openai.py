@@ -74,7 +74,7 @@ def chat_completions(body: ChatCompletionRequest) -> Response | BaseModel:
             )
         return ChatWriter(chat_service, choices, identity)
 
-    return _answer(body, begin, repeatable=body.choices == 1)
+    return _answer(body, begin)
 
 
 @blueprint.post("/completions")
@@ -103,11 +103,11 @@ def completions(body: CompletionRequest) -> Response | BaseModel:
             )
         return TextWriter(chat_service, choices, body.choices, identity, echo=bool(body.echo))
 
-    return _answer(body, begin, repeatable=len(prompts) * body.choices == 1)
+    return _answer(body, begin)
 
 
 def _answer(
-    body: Generation, begin: Callable[[int | None, Callable[[], bool], Identity], Writer], *, repeatable: bool
+    body: Generation, begin: Callable[[int | None, Callable[[], bool], Identity], Writer]
 ) -> Response | BaseModel:
     """What `begin` begins, in one piece or as a stream, and once for all requests under one key."""
     record = current_record()
@@ -120,20 +120,17 @@ def _answer(
 
     def make(task: Task) -> Making:
         writer = begun(task.seed, task.is_gone, Identity(task.attempt, task.created))
-        if body.stream:
-            events = idempotency.streamed(stream(writer, include_usage))
-        else:
-            events = idempotency.whole(lambda: _whole(writer))
+        events = stream(writer, include_usage) if body.stream else idempotency.whole(lambda: _whole(writer))
         return Making(events, writer.choices.close)
 
     def in_words(error: Exception) -> str:
         return sse.message(record.error_body(error))
 
-    if asked := idempotency.asked(body, streamed=bool(body.stream), repeatable=repeatable):
+    if asked := idempotency.asked(body, streamed=bool(body.stream)):
         return idempotency.respond(asked, make, in_words if body.stream else None)
     writer = begun(None, ClientGone(), Identity())
     if body.stream:
-        return sse.response(sse.guarded(stream(writer, include_usage), in_words))
+        return sse.response(sse.guarded(idempotency.texts(stream(writer, include_usage)), in_words))
     for _ in writer.choices:
         pass
     return writer.whole()

@@ -6,7 +6,7 @@ import codecs
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from app.chat.reply import Choices, Piece, Reply
 from app.chat.service import ChatService
 from app.chat.tokenizer import Tokenizer
 from app.engine.messages import Token
+from app.idempotency.recording import Event
 
 Chunk = dict[str, Any]
 
@@ -42,22 +43,23 @@ class Writer(Protocol):
         """A chunk without choices, but with the usage."""
 
 
-def stream(writer: Writer, include_usage: bool) -> Iterator[str]:
-    """The events of an answer: chunks and `[DONE]`. Raises what the replies do."""
+def stream(writer: Writer, include_usage: bool) -> Generator[Event]:
+    """The events of an answer: chunks, with a track for each reply, and `[DONE]`. Raises what the replies do."""
     # Where a usage is to come, the chunks before it have the field too.
     extra: Chunk = {"usage": None} if include_usage else {}
     try:
         for index, piece in writer.choices:
             if piece is not None and piece.is_heartbeat:
-                yield sse.heartbeat(piece.ahead)
+                yield Event("note", sse.heartbeat(piece.ahead))
                 continue
             for chunk in writer.chunks(index, piece):
-                yield sse.message(chunk | extra)
+                yield Event("part", sse.message(chunk | extra), index)
         if writer.choices.is_cancelled:
             return
         if include_usage:
-            yield sse.message(writer.usage_chunk())
-        yield sse.DONE
+            # It says what was computed before, which is another thing each time.
+            yield Event("last", sse.message(writer.usage_chunk()))
+        yield Event("last", sse.DONE)
     finally:
         writer.choices.close()
 

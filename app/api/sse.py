@@ -34,15 +34,6 @@ def message(data: Any) -> str:
     return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
 
 
-def is_comment(text: str) -> bool:
-    return text.startswith(":")
-
-
-def is_last(text: str) -> bool:
-    """Whether it ends a stream as it should."""
-    return text == DONE or text.startswith("event: done\n")
-
-
 def guarded(events: Iterator[str], in_words: Callable[[Exception], str]) -> Iterator[str]:
     """The events, and an error in place of the rest where they fail."""
     try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+
+from sqlalchemy.orm import Session
 
 from app.chat.memory import ConversationBusyError, Lease, Memory, StoredTurn
 from app.chat.reply import Piece, Reply
@@ -17,6 +19,8 @@ log = logging.getLogger(__name__)
 
 class ConversationTurn:
     """One turn in the making: iterate over it as over its `reply`, and `close` it in any case.
+
+    Who has something to store with it iterates over the `reply` itself, and then calls `store`.
 
     - A reply that comes to its end is stored before the iteration ends; raises `DatabaseError` or
       `ConversationBusyError` if it can't be.
@@ -49,8 +53,7 @@ class ConversationTurn:
                 if self._streamed:
                     self._sent += piece.text
             if self.reply.finish_reason != "cancelled":
-                self._store(self.reply.text, self.reply.finish_reason or "stop", complete=True)
-                self._ended = True
+                self.store()
         except EngineClosedError:
             self._cut = "shutdown"
             raise
@@ -60,6 +63,14 @@ class ConversationTurn:
         finally:
             self.close()
 
+    def store(self, alongside: Callable[[Session], None] = lambda _: None) -> None:
+        """Store the reply, which has come to its end, and what is to be written `alongside`: both or neither.
+
+        Raises what `alongside` does, `DatabaseError` or `ConversationBusyError`.
+        """
+        self._store(self.reply.text, self.reply.finish_reason or "stop", alongside, complete=True)
+        self._ended = True
+
     def close(self) -> None:
         """Give up what isn't finished. Raises nothing: whoever could be told has gone."""
         self.reply.close()
@@ -68,13 +79,13 @@ class ConversationTurn:
         self._ended = True
         try:
             if self._sent:
-                self._store(self._sent, self._cut, complete=False)
+                self._store(self._sent, self._cut, lambda _: None, complete=False)
             else:
                 self._memory.release(self._lease)
         except (DatabaseError, ConversationBusyError) as error:
             log.warning("a turn of %s that was cut short was not stored: %s", self.conversation_id, error)
 
-    def _store(self, text: str, finish_reason: str, *, complete: bool) -> None:
+    def _store(self, text: str, finish_reason: str, alongside: Callable[[Session], None], *, complete: bool) -> None:
         self._memory.store(
             self._lease,
             StoredTurn(
@@ -90,4 +101,5 @@ class ConversationTurn:
                 cached_tokens=self.reply.prompt_tokens_reused,
                 created_at=datetime.now(UTC),
             ),
+            alongside,
         )

@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, exists, func, or_, select, update
+from sqlalchemy import delete, exists, false, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.chat.prompt import Message
 from app.storage import processes
-from app.storage.database import Database, DatabaseError
+from app.storage.database import CommitUnknownError, Database, DatabaseError
 from app.storage.models import Conversation, KeptReply, Turn
 
 log = logging.getLogger(__name__)
@@ -147,11 +147,19 @@ class Memory:
     # -- turns -----------------------------------------------------------------------------------------------
 
     def begin(
-        self, conversation_id: str | None, owner: str, model: str, max_turns: int, *, replace_last: bool = False
+        self,
+        conversation_id: str | None,
+        owner: str,
+        model: str,
+        max_turns: int,
+        *,
+        replace_last: bool = False,
+        new_id: str | None = None,
     ) -> Lease:
         """Begin a turn of a conversation (None: of a new one), and read its last `max_turns` turns.
 
-        With `replace_last` the turn is to take the place of the last one, which stays until then. Raises
+        `new_id` is what the new one is to be called, if an earlier try to begin it has told somebody. With
+        `replace_last` the turn is to take the place of the last one, which stays until then. Raises
         `ConversationNotFoundError` (also if there is no turn to replace), `ConversationBusyError` or `DatabaseError`.
         Give the lease to `store` or to `release` in the end.
         """
@@ -160,17 +168,11 @@ class Memory:
         renew_until = now + self._longest_turn
         with self._database.write(durable=False) as session:
             if conversation_id is None:
-                conversation = Conversation(
-                    id=f"conv_{secrets.token_hex(16)}", owner=owner, model=model, created_at=now, updated_at=now
-                )
-                session.add(conversation)
+                conversation = self._new(session, new_id, owner, model, now)
                 lease = Lease(conversation.id, turn_id, True, renew_until)
             else:
                 conversation = _find(session, conversation_id, owner, lock=True)
-                if self._is_busy(conversation):
-                    raise ConversationBusyError(
-                        f"The conversation {conversation_id} is busy with another turn; wait until that has ended."
-                    )
+                self._check_idle(conversation)
                 last = _last_turn(session, conversation_id) if replace_last else None
                 history = _history(session, conversation_id, max_turns, last.position if last else None)
                 replaced = _stored(last) if last else None
@@ -182,40 +184,76 @@ class Memory:
             self._leases[turn_id] = lease
         return lease
 
-    def store(self, lease: Lease, turn: StoredTurn) -> None:
-        """Add the turn, or put it in place of the one it replaces, and end the lease: all or nothing.
+    def _new(self, session: Session, name: str | None, owner: str, model: str, now: datetime) -> Conversation:
+        """A conversation without turns: a new one, or what an earlier try left of it."""
+        left = _locked(session, name) if name else None
+        if left is not None:
+            self._check_idle(left)
+            return left
+        name = name or f"conv_{secrets.token_hex(16)}"
+        conversation = Conversation(id=name, owner=owner, model=model, created_at=now, updated_at=now)
+        session.add(conversation)
+        return conversation
+
+    def store(self, lease: Lease, turn: StoredTurn, alongside: Callable[[Session], None] = lambda _: None) -> None:
+        """Add the turn, or put it in place of the one it replaces, end the lease, and write what is to be written
+        `alongside`: all or nothing.
 
         A conversation that was erased meanwhile stays so. Raises `ConversationBusyError` if the lease was lost to
-        another turn, or `DatabaseError`; the turn is not stored then.
+        another turn, what `alongside` does, or `DatabaseError`; nothing is stored then. Should the database be lost
+        in the very moment, and stay away, `CommitUnknownError` says that nobody knows.
         """
-        with self._ending(lease), self._database.write() as session:
-            conversation = session.get(Conversation, lease.conversation_id, with_for_update=True)
-            if conversation is None:
-                return
-            if conversation.busy_turn != lease.turn_id:
-                raise ConversationBusyError(
-                    f"The conversation {lease.conversation_id} went on without this turn, which took too long; "
-                    "it was not stored."
-                )
-            mine = Turn.conversation_id == conversation.id
-            position = session.execute(select(func.count()).where(mine)).scalar_one()
-            if lease.replaced:
-                position -= 1
-                session.execute(delete(Turn).where(mine, Turn.position == position))
-                self._to_scrub = True
-            session.add(
-                Turn(
-                    conversation_id=conversation.id,
-                    position=position,
-                    **{name: getattr(turn, name) for name in StoredTurn.__slots__},
-                )
+        with self._ending(lease):
+            try:
+                with self._database.write() as session:
+                    conversation = _locked(session, lease.conversation_id)
+                    if conversation is not None:
+                        self._add(session, conversation, lease, turn)
+                    alongside(session)
+            except CommitUnknownError as unknown:
+                if not self._is_stored(lease, turn, unknown):
+                    raise
+        if conversation is not None:
+            with self._lock:
+                self._conversations += lease.is_new
+                self._turns += 1
+
+    def _add(self, session: Session, conversation: Conversation, lease: Lease, turn: StoredTurn) -> None:
+        if conversation.busy_turn != lease.turn_id:
+            raise ConversationBusyError(
+                f"The conversation {lease.conversation_id} went on without this turn, which took too long; "
+                "it was not stored."
             )
-            conversation.model = turn.model
-            conversation.updated_at = self._now()
-            _free(conversation)
-        with self._lock:
-            self._conversations += lease.is_new
-            self._turns += 1
+        mine = Turn.conversation_id == conversation.id
+        position = session.execute(select(func.count()).where(mine)).scalar_one()
+        if lease.replaced:
+            position -= 1
+            session.execute(delete(Turn).where(mine, Turn.position == position))
+            self._to_scrub = True
+        session.add(
+            Turn(
+                conversation_id=conversation.id,
+                position=position,
+                **{name: getattr(turn, name) for name in StoredTurn.__slots__},
+            )
+        )
+        conversation.model = turn.model
+        conversation.updated_at = self._now()
+        _free(conversation)
+
+    def _is_stored(self, lease: Lease, turn: StoredTurn, unknown: CommitUnknownError) -> bool:
+        """Whether a commit happened whose answer was lost; raises `unknown` if that can't be found out."""
+        try:
+            with self._database.write() as session:
+                # Whoever has the lock knows that the commit is over.
+                conversation = _locked(session, lease.conversation_id)
+                if conversation is None or conversation.busy_turn == lease.turn_id:
+                    return False
+                same = (Turn.created_at == turn.created_at, Turn.seed == turn.seed)
+                found = select(exists().where(Turn.conversation_id == conversation.id, *same))
+                return bool(session.scalar(found))
+        except DatabaseError:
+            raise unknown from None
 
     def release(self, lease: Lease) -> None:
         """End the lease with nothing stored; a conversation that would have begun with this turn never was."""
@@ -265,20 +303,22 @@ class Memory:
     def purge(self) -> int:
         """Erase the conversations that are over the age limit, and what crashes left of those that never began."""
         now = self._now()
-        doomed = [~exists().where(Turn.conversation_id == Conversation.id)]
-        if self._max_age:
-            doomed.append(Conversation.updated_at < now - self._max_age)
         idle = or_(Conversation.busy_until.is_(None), Conversation.busy_until < now)
+        never_began = ~exists().where(Turn.conversation_id == Conversation.id)
+        too_old = Conversation.updated_at < now - self._max_age if self._max_age else false()
         with self._database.write() as session:
-            ids = session.scalars(delete(Conversation).where(or_(*doomed), idle).returning(Conversation.id)).all()
+            # What was being made under a key goes on when it's asked for again, and the conversation begins then.
+            left = session.execute(delete(Conversation).where(never_began, idle).returning(Conversation.id)).all()
+            ids = session.scalars(delete(Conversation).where(too_old, idle).returning(Conversation.id)).all()
             for start in range(0, len(ids), MOST_NAMED):
                 named = KeptReply.conversation_id.in_(ids[start : start + MOST_NAMED])
                 session.execute(delete(KeptReply).where(named))
-        if ids:
-            log.info("purged %d conversations", len(ids))
+        count = len(left) + len(ids)
+        if count:
+            log.info("purged %d conversations", count)
             self._to_scrub = True
             self._scrub()
-        return len(ids)
+        return count
 
     def close(self) -> None:
         """Stop the housekeeping. Turns that are still being made stay marked until their leases expire."""
@@ -290,6 +330,12 @@ class Memory:
     def _is_busy(self, conversation: Conversation) -> bool:
         until = conversation.busy_until
         return until is not None and until > self._now() and not processes.is_gone(conversation.busy_process or "")
+
+    def _check_idle(self, conversation: Conversation) -> None:
+        if self._is_busy(conversation):
+            raise ConversationBusyError(
+                f"The conversation {conversation.id} is busy with another turn; wait until that has ended."
+            )
 
     def renew(self) -> None:
         """Prolong the leases of this process."""
@@ -366,6 +412,10 @@ def _find(session: Session, conversation_id: str, owner: str, *, lock: bool = Fa
     if found is None:
         raise ConversationNotFoundError("There is no such conversation.")
     return found
+
+
+def _locked(session: Session, conversation_id: str) -> Conversation | None:
+    return session.get(Conversation, conversation_id, with_for_update=True)
 
 
 def _last_turn(session: Session, conversation_id: str) -> Turn:

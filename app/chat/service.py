@@ -110,16 +110,22 @@ class ChatService:
         truncation: Truncation = "auto",
         streamed: bool = False,
         replace_last: bool = False,
+        new_id: str | None = None,
         is_gone: Callable[[], bool] = lambda: False,
     ) -> ConversationTurn:
-        """Begin the next turn of a conversation, or (None) the first of a new one.
+        """Begin the next turn of a conversation, or (None) the first of a new one, which may be called `new_id`.
 
         `system` holds from this turn on; None leaves the earlier one in force, an empty one takes it away. With
         `replace_last` the turn takes the place of the last one, and None leaves that one's system message. Raises
         `ConversationNotFoundError`, `ConversationBusyError`, `DatabaseError` and what `reply` does.
         """
         lease = self.memory.begin(
-            conversation_id, conversation_owner, self.source.name, self.max_positions, replace_last=replace_last
+            conversation_id,
+            conversation_owner,
+            self.source.name,
+            self.max_positions,
+            replace_last=replace_last,
+            new_id=new_id,
         )
         if system is None and lease.replaced:
             system = lease.replaced.system

@@ -1,28 +1,62 @@
-"""A reply that is being made in this process: its events so far, and news of it for the requests that follow it."""
+"""A reply that is being made in this process: its events so far, and news of it for the requests that follow it.
+
+The events of a reply are in tracks: each comes in one order, whoever makes it, but how they mingle is chance. So what
+somebody has heard is not how many events, but how many of each track.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from app.idempotency.records import Lease, Part, StreamGoneError
+from app.idempotency.records import KeptEvent, Lease, Part, StreamGoneError
 
-Heard = tuple[int | None, str]
-"""An event with its number, from 1, or a note between events, without one; empty if nothing came for a while."""
+Place = tuple[int, ...]
+"""How many events of each track somebody has heard; none of those that it does not name."""
+
+Heard = tuple[Place | None, str]
+"""An event with the place after it, or a note between events, without one; empty if nothing came for a while."""
 
 Kind = Literal["note", "part", "last"]
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What comes of making a reply. A `note` is only for those who listen now; nothing comes after the `last`."""
+    """What comes of making a reply.
+
+    A `note` is only for those who listen now. A `part` must be the same whenever it's made again. With the `last`, of
+    which there may be several, the reply is done: nobody hears them before they are kept, so they need not be.
+    """
 
     kind: Kind
     text: str
+    track: int = 0
+
+
+class Listener:
+    """Somebody who has heard a reply up to a place, and now goes through all its events."""
+
+    def __init__(self, heard: Place) -> None:
+        self._heard = list(heard)
+        self._passed: defaultdict[int, int] = defaultdict(int)
+
+    @property
+    def place(self) -> Place:
+        return tuple(self._heard)
+
+    def news(self, events: Iterable[KeptEvent]) -> Iterator[Heard]:
+        """What is new to them of the next events."""
+        for track, text in events:
+            self._passed[track] += 1
+            self._heard += [0] * (track + 1 - len(self._heard))
+            if self._passed[track] > self._heard[track]:
+                self._heard[track] += 1
+                yield self.place, text
 
 
 class Recording:
@@ -42,7 +76,10 @@ class Recording:
         self.is_unwanted = False
         """Whether somebody else makes it now, or it was erased."""
         self._events = list(lease.events)
-        self._made = 0
+        self._owed: defaultdict[int, deque[str]] = defaultdict(deque)
+        """Of each track, what an earlier process left and this one has not made again yet."""
+        for track, text in lease.events:
+            self._owed[track].append(text)
         self._saved = len(self._events)
         self._headers: dict[str, str] | None = None
         self._note = ""
@@ -65,12 +102,9 @@ class Recording:
         with self._news:
             if event.kind == "note":
                 self._note, self._notes = event.text, self._notes + 1
-            elif self._made == len(self._events):
-                self._events.append(event.text)
-                self._made += 1
-            elif self._events[self._made] == event.text:
-                self._made += 1
-            else:
+            elif not (owed := self._owed[event.track]):
+                self._events.append((event.track, event.text))
+            elif owed.popleft() != event.text:
                 raise _diverged()
             self._news.notify_all()
 
@@ -86,16 +120,16 @@ class Recording:
 
     # -- for the one who saves it ----------------------------------------------------------------------------
 
-    def unsaved(self, last: Event | None = None) -> Part:
-        """What the database has not got; with the `last` event all of it.
+    def unsaved(self, last: Sequence[Event] = ()) -> Part:
+        """What the database has not got; with the `last` events all of it.
 
-        Raises `StreamGoneError` if there were other events where this is to be the last.
+        Raises `StreamGoneError` if there were other events where these are to be the last.
         """
         with self._news:
-            if last and self._made < len(self._events):
+            if last and any(self._owed.values()):
                 raise _diverged()
-            events = [*self._events[self._saved :], *([last.text] if last else [])]
-            return Part(self.lease, events, self._saved + len(events), done=last is not None)
+            events = [*self._events[self._saved :], *((event.track, event.text) for event in last)]
+            return Part(self.lease, events, self._saved + len(events))
 
     def saved(self, part: Part, followed_elsewhere: datetime | None) -> None:
         with self._news:
@@ -117,22 +151,22 @@ class Recording:
             self._news.wait_for(lambda: self._headers is not None or self._ended)
             return self._headers
 
-    def after(self, start: int, quiet_s: float) -> Iterator[Heard]:
-        """What comes after the event numbered `start`, to the end: the reply is then done, or it failed."""
+    def after(self, start: Place, quiet_s: float) -> Iterator[Heard]:
+        """What comes after a place, to the end: the reply is then done, or it failed."""
+        listener, passed = Listener(start), 0
         with self._news:
             self._followers += 1
             notes = 0
         try:
             while True:
                 with self._news:
-                    while not (self._ended or len(self._events) > start or self._notes > notes):
+                    while not (self._ended or len(self._events) > passed or self._notes > notes):
                         if not self._news.wait(quiet_s):
                             break
-                    events, ended = self._events[start:], self._ended
+                    events, ended = self._events[passed:], self._ended
                     is_note, notes = self._notes > notes, self._notes
-                for text in events:
-                    start += 1
-                    yield start, text
+                passed += len(events)
+                yield from listener.news(events)
                 if ended:
                     return
                 if not events:

@@ -8,6 +8,7 @@ lease names its holder, and nobody else can write: a process that was suspended 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +27,10 @@ LEASE_S = 25.0
 """Some seconds more than a conversation's: who takes over finds the conversation free."""
 
 
+KeptEvent = tuple[int, str]
+"""The track of an event (see `recording`), and its text."""
+
+
 class KeyReusedError(Exception):
     """The key was given with another request before."""
 
@@ -40,17 +45,12 @@ class LeaseLostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request under a key.
-
-    `attempt` is what it wants to go on with, if it does. `repeatable` is whether making the reply again gives the same
-    events in the same order.
-    """
+    """A request under a key; `attempt` is what it wants to go on with, if it does."""
 
     owner: str
     key: str
     fingerprint: str
     attempt: str | None = None
-    repeatable: bool = True
 
     @property
     def id(self) -> str:
@@ -59,24 +59,24 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right, and the duty, to make a reply; `events` are those that an earlier holder left."""
+    """The right, and the duty, to make a reply; `events` and the conversation are what an earlier holder left of it."""
 
     id: str
     attempt: str
     holder: str
     seed: int
     created_at: datetime
-    events: tuple[str, ...] = ()
+    conversation_id: str | None = None
+    events: tuple[KeptEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What to save of a reply: its latest events, how many there are with them, and whether that is all."""
+    """What to save of a reply: its latest events, and how many there are with them."""
 
     lease: Lease
-    events: Sequence[str]
+    events: Sequence[KeptEvent]
     ends_at: int
-    done: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Kept:
     done: bool
     is_held: bool
     headers: dict[str, str] | None
-    events: tuple[str, ...] = ()
+    events: tuple[KeptEvent, ...] = ()
 
 
 class ReplyRecords:
@@ -127,7 +127,7 @@ class ReplyRecords:
                 raise _gone()
             if row.done or self._is_held(row):
                 return self._kept(row)
-            return self._take_over(session, row, asked)
+            return self._take_over(session, row)
 
     def _begin(self, session: Session, asked: Asked) -> Lease:
         if asked.attempt is not None:
@@ -143,22 +143,16 @@ class ReplyRecords:
         session.add(row)
         return self._lease(row, ())
 
-    def _take_over(self, session: Session, row: KeptReply, asked: Asked) -> Lease:
+    def _take_over(self, session: Session, row: KeptReply) -> Lease:
         """The first holder did not come to the end."""
-        events = tuple(_events(session, row.id, 0))
-        if events and not asked.repeatable:
-            if asked.attempt is not None:
-                raise _gone()
-            session.execute(delete(KeptPiece).where(KeptPiece.reply_id == row.id))
-            row.attempt, events = secrets.token_hex(12), ()
-        row.headers = row.conversation_id = None
-        return self._lease(row, events)
+        row.headers = None
+        return self._lease(row, tuple(_events(session, row.id, 0)))
 
-    def _lease(self, row: KeptReply, events: tuple[str, ...]) -> Lease:
+    def _lease(self, row: KeptReply, events: tuple[KeptEvent, ...]) -> Lease:
         row.holder = secrets.token_hex(8)
         row.process = self._process
         row.lease_until = self._until()
-        return Lease(row.id, row.attempt, row.holder, row.seed, row.created_at, events)
+        return Lease(row.id, row.attempt, row.holder, row.seed, row.created_at, row.conversation_id, events)
 
     def begun(self, lease: Lease, headers: dict[str, str], conversation_id: str | None) -> None:
         """Say what the reply's headers are, and whose turn it is. Raises `LeaseLostError` or `DatabaseError`."""
@@ -171,7 +165,7 @@ class ReplyRecords:
             self._change(session, lease, headers=headers, conversation_id=conversation_id)
 
     def save(self, parts: Iterable[Part]) -> dict[str, datetime | None]:
-        """Add what was made, and renew the leases, or end those of replies that are done.
+        """Add what was made, and renew the leases.
 
         Returns for each holder that still has its lease when somebody last followed its reply from another process.
         Raises `DatabaseError`.
@@ -179,25 +173,33 @@ class ReplyRecords:
         held = {}
         with self._database.write() as session:
             for part in parts:
-                values = {"done": True, "holder": None} if part.done else {"lease_until": self._until()}
-                try:
-                    held[part.lease.holder] = self._change(session, part.lease, **values)
-                except LeaseLostError:
-                    continue
-                if part.events:
-                    session.add(KeptPiece(reply_id=part.lease.id, ends_at=part.ends_at, events=list(part.events)))
+                with contextlib.suppress(LeaseLostError):
+                    held[part.lease.holder] = self._change(session, part.lease, lease_until=self._until())
+                    _add(session, part)
         return held
 
-    def give_up(self, lease: Lease, *, forget: bool) -> None:
+    def write_end(self, session: Session, part: Part) -> None:
+        """Add the end of a reply, which is then done.
+
+        Raises `LeaseLostError`: nothing of the `session` may be kept then.
+        """
+        self._change(session, part.lease, done=True, holder=None)
+        _add(session, part)
+
+    def end(self, part: Part) -> None:
+        """The same in a transaction of its own. Raises `LeaseLostError` or `DatabaseError`."""
+        with self._database.write() as session:
+            self.write_end(session, part)
+
+    def give_up(self, lease: Lease, *, forget: bool) -> bool:
         """End the lease without a reply, which the next who asks makes; `forget` what there is of it.
 
-        Raises `DatabaseError`.
+        Returns whether there was the lease: False also if the reply is done. Raises `DatabaseError`.
         """
         held = (KeptReply.id == lease.id, KeptReply.holder == lease.holder)
+        change = delete(KeptReply).where(*held) if forget else update(KeptReply).where(*held).values(holder=None)
         with self._database.write() as session:
-            session.execute(
-                delete(KeptReply).where(*held) if forget else update(KeptReply).where(*held).values(holder=None)
-            )
+            return session.execute(change.returning(KeptReply.id)).first() is not None
 
     def read(self, reply_id: str, start: int) -> Kept | None:
         """The reply from its event `start` on; None if it isn't there. Raises `DatabaseError`."""
@@ -237,7 +239,7 @@ class ReplyRecords:
     def _until(self) -> datetime:
         return self._now() + timedelta(seconds=LEASE_S)
 
-    def _kept(self, row: KeptReply, events: tuple[str, ...] = ()) -> Kept:
+    def _kept(self, row: KeptReply, events: tuple[KeptEvent, ...] = ()) -> Kept:
         return Kept(row.id, row.attempt, row.done, self._is_held(row), row.headers, events)
 
 
@@ -247,9 +249,27 @@ def _gone() -> StreamGoneError:
     )
 
 
-def _events(session: Session, reply_id: str, start: int) -> list[str]:
+def _add(session: Session, part: Part) -> None:
+    if part.events:
+        tracks, texts = zip(*part.events, strict=True)
+        # It may be there already: a commit can happen, and its answer be lost.
+        session.merge(
+            KeptPiece(
+                reply_id=part.lease.id,
+                ends_at=part.ends_at,
+                events=list(texts),
+                tracks=list(tracks) if any(tracks) else None,
+            )
+        )
+
+
+def _events(session: Session, reply_id: str, start: int) -> list[KeptEvent]:
     """The events from `start` on."""
     mine = (KeptPiece.reply_id == reply_id, KeptPiece.ends_at > start)
-    pieces = session.scalars(select(KeptPiece).where(*mine).order_by(KeptPiece.ends_at)).all()
-    events = [event for piece in pieces for event in piece.events]
-    return events[len(events) - (pieces[-1].ends_at - start) :] if pieces else []
+    events: list[KeptEvent] = []
+    for piece in session.scalars(select(KeptPiece).where(*mine).order_by(KeptPiece.ends_at)):
+        first = piece.ends_at - len(piece.events)
+        del events[max(0, first - start) :]  # what was saved twice
+        tracks = piece.tracks or [0] * len(piece.events)
+        events += list(zip(tracks, piece.events, strict=True))[max(0, start - first) :]
+    return events

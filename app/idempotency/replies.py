@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from app.idempotency.recording import Event, Heard, Recording
+from sqlalchemy.orm import Session
+
+from app.idempotency.recording import Event, Heard, Listener, Place, Recording
 from app.idempotency.records import LEASE_S, Asked, Kept, LeaseLostError, ReplyRecords, StreamGoneError
 from app.storage.database import DatabaseError
 
@@ -29,17 +31,22 @@ class RepliesClosedError(Exception):
     """The service ends."""
 
 
+Write = Callable[[Session], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Making:
-    """A reply that has begun. Its `events` end with the last one, or before that if nobody wants them any more.
+    """A reply that has begun. Its `events` end with the last ones, or before that if nobody wants them any more.
 
-    `close` gives up what is not finished.
+    `store`, where there is one, stores what the reply is besides, and in the same transaction calls what it's given:
+    there must be no end without it, nor it without the end. `close` gives up what is not finished.
     """
 
     events: Iterator[Event]
     close: Callable[[], None]
     headers: dict[str, str] = field(default_factory=dict)
     conversation_id: str | None = None
+    store: Callable[[Write], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,8 @@ class Task:
     seed: int
     created: int
     """Seconds since 1970."""
+    conversation_id: str | None
+    """What an earlier try to make it said of whose turn it is."""
     is_gone: Callable[[], bool]
     """Whether to give it up."""
 
@@ -64,7 +73,7 @@ class Source(Protocol):
     is_done: bool
 
     def headers(self) -> dict[str, str] | None: ...
-    def after(self, start: int, quiet_s: float) -> Iterator[Heard]: ...
+    def after(self, start: Place, quiet_s: float) -> Iterator[Heard]: ...
 
 
 class KeptReplies:
@@ -116,11 +125,13 @@ class KeptReplies:
             self._begin(recording, make)
         except Exception as error:
             self._give_up(recording, error)
-            raise
+            if not isinstance(error, LeaseLostError):
+                raise
+            return self.open(asked, make)
         return recording, True
 
-    def look(self, reply_id: str, start: int) -> Kept | None:
-        return self._records.read(reply_id, start)
+    def look(self, reply_id: str, passed: int) -> Kept | None:
+        return self._records.read(reply_id, passed)
 
     def follow(self, reply_id: str) -> None:
         self._records.follow(reply_id)
@@ -135,7 +146,8 @@ class KeptReplies:
     def _begin(self, recording: Recording, make: Make) -> None:
         lease = recording.lease
         is_gone = lambda: recording.is_abandoned(self._grace_s)  # noqa: E731
-        making = make(Task(lease.attempt, lease.seed, int(lease.created_at.timestamp()), is_gone))
+        created = int(lease.created_at.timestamp())
+        making = make(Task(lease.attempt, lease.seed, created, lease.conversation_id, is_gone))
         try:
             self._records.begun(lease, making.headers, making.conversation_id)
             threading.Thread(target=self._make, args=(recording, making), name="reply", daemon=True).start()
@@ -146,33 +158,50 @@ class KeptReplies:
 
     def _make(self, recording: Recording, making: Making) -> None:
         """Make the reply, to its end or until nobody wants it."""
+        last: list[Event] = []
+        error = None
         try:
             for event in making.events:
                 if event.kind == "last":
-                    # Nobody hears of an end that isn't kept: a retry would find the reply unfinished.
-                    self._save([recording], event)
-                recording.add(event)
-                if event.kind == "last":
-                    self._end(recording, None, done=True)
-                    return
-            error = None
+                    last.append(event)
+                else:
+                    recording.add(event)
+            if last:
+                # Nobody hears of an end that isn't kept: a retry would find the reply unfinished.
+                self._keep(recording, last, making)
         except Exception as failure:
             error = failure
         finally:
             making.close()
-        self._give_up(recording, error)
+        if last and error is None:
+            for event in last:
+                recording.add(event)
+            self._end(recording, None, done=True)
+        else:
+            self._give_up(recording, error)
+
+    def _keep(self, recording: Recording, last: list[Event], making: Making) -> None:
+        """Save its end. Raises `LeaseLostError`, `DatabaseError` or what the `making` does."""
+        with recording.saving:
+            part = recording.unsaved(last)
+            if making.store is None:
+                self._records.end(part)
+            else:
+                making.store(lambda session: self._records.write_end(session, part))
 
     def _give_up(self, recording: Recording, error: Exception | None) -> None:
-        """End it unfinished. Whoever asked hears of the error; whoever asks again has it made again."""
+        """End it unfinished. Whoever asked hears of the error; whoever asks again has it made again.
+
+        If it turns out that somebody else makes it now, or that its end was kept after all, whoever asked gets that.
+        """
         log.info("a reply under a key was given up: %s", error or "nobody waited for it")
         try:
             part = recording.unsaved()
             if part.events:
                 self._save([recording])
             forget = not part.ends_at or isinstance(error, StreamGoneError)
-            self._records.give_up(recording.lease, forget=forget)
-        except LeaseLostError:
-            pass
+            if not self._records.give_up(recording.lease, forget=forget):
+                error = None
         except DatabaseError as failure:
             log.warning("a reply that was given up stays leased for some seconds: %s", failure)
         finally:
@@ -187,12 +216,12 @@ class KeptReplies:
 
     # -- housekeeping ----------------------------------------------------------------------------------------
 
-    def _save(self, recordings: list[Recording], last: Event | None = None) -> None:
-        """Save what is new of them. Raises `LeaseLostError` where the `last` event can't be, or `DatabaseError`."""
+    def _save(self, recordings: list[Recording]) -> None:
+        """Save what is new of them. Raises `DatabaseError`."""
         for recording in recordings:
             recording.saving.acquire()
         try:
-            parts = [recording.unsaved(last) for recording in recordings]
+            parts = [recording.unsaved() for recording in recordings]
             held = self._records.save(parts)
             for recording, part in zip(recordings, parts, strict=True):
                 if part.lease.holder in held:
@@ -202,8 +231,6 @@ class KeptReplies:
         finally:
             for recording in recordings:
                 recording.saving.release()
-        if last and not held:
-            raise LeaseLostError
 
     def _keep_house(self) -> None:
         """Save, renew leases, and purge, until `close`."""
@@ -252,17 +279,16 @@ class Elsewhere:
                 self._replies.pause()
         return self._headers
 
-    def after(self, start: int, quiet_s: float) -> Iterator[Heard]:
-        """What comes after the event numbered `start`, until it is done or nobody makes it any more.
-
-        Raises `RepliesClosedError`.
-        """
+    def after(self, start: Place, quiet_s: float) -> Iterator[Heard]:
+        """What comes after a place, until it is done or nobody makes it any more. Raises `RepliesClosedError`."""
+        listener, passed = Listener(start), 0
         quiet_since = time.monotonic()
         renew_at = quiet_since
-        while (kept := self._look(start)) is not None:
-            for text in kept.events:
-                start, quiet_since = start + 1, time.monotonic()
-                yield start, text
+        while (kept := self._look(passed)) is not None:
+            passed += len(kept.events)
+            for heard in listener.news(kept.events):
+                quiet_since = time.monotonic()
+                yield heard
             self.is_done = kept.done
             if kept.done or not kept.is_held:
                 return
@@ -274,8 +300,8 @@ class Elsewhere:
                 quiet_since = time.monotonic()
                 yield None, ""
 
-    def _look(self, start: int) -> Kept | None:
-        kept = self._replies.look(self._id, start)
+    def _look(self, passed: int) -> Kept | None:
+        kept = self._replies.look(self._id, passed)
         return kept if kept and kept.attempt == self.attempt else None
 
 
@@ -289,7 +315,7 @@ class Answer:
         self._make = make
         self._source, self.is_first = replies.open(asked, make)
         while (headers := self._source.headers()) is None:
-            self._reopen(0)
+            self._reopen(())
         self.headers = headers
 
     @property
@@ -297,17 +323,17 @@ class Answer:
         """Names what is heard: its events are the same for everybody who hears them."""
         return self._source.attempt
 
-    def after(self, start: int, quiet_s: float) -> Iterator[Heard]:
-        """What comes after the event numbered `start`, to the reply's end. Raises what making it does."""
+    def after(self, start: Place, quiet_s: float) -> Iterator[Heard]:
+        """What comes after a place, to the reply's end. Raises what making it does."""
         while True:
-            for number, text in self._source.after(start, quiet_s):
-                start = start if number is None else number
-                yield number, text
+            for place, text in self._source.after(start, quiet_s):
+                start = start if place is None else place
+                yield place, text
             if self._source.is_done:
                 return
             self._reopen(start)
 
-    def _reopen(self, start: int) -> None:
+    def _reopen(self, start: Place) -> None:
         """Its maker is lost, or has failed; who has heard something of it wants nothing else."""
         error = self._source.error if isinstance(self._source, Recording) else None
         if error is not None and self.is_first:

@@ -19,7 +19,7 @@ from alembic.util import CommandError
 from flask import Flask
 from flask_sqlalchemy_lite import SQLAlchemy
 from sqlalchemy import URL, Connection, Engine, event, make_url, text
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
@@ -43,6 +43,10 @@ class DatabaseError(Exception):
 
 class DatabaseUnavailableError(DatabaseError):
     """It is locked, full or away: the same may work later."""
+
+
+class CommitUnknownError(DatabaseUnavailableError):
+    """The connection was lost while a transaction was being committed: all of it happened, or nothing."""
 
 
 class Database:
@@ -98,12 +102,16 @@ class Database:
         """A transaction that is committed at the end of the block, or not at all if the block raises.
 
         One that need not be `durable` doesn't wait for the disk on SQLite: the end of a process can't undo it, the
-        loss of power can, until the next durable one, which makes all before it durable too.
+        loss of power can, until the next durable one, which makes all before it durable too. Raises
+        `CommitUnknownError` if nobody knows which: look, with a lock on what it would have changed, for it may
+        still be under way.
         """
-        with self._turn_to_write(), _translated(), self._sessions.begin() as session:
+        with self._turn_to_write(), _translated(), self._sessions() as session:
             # SQLite is to take the write lock at once: a reader that turns writer fails without waiting.
             session.connection(execution_options={"troika_write": "FULL" if durable else "NORMAL"})
             yield session
+            session.flush()  # what fails here is not in doubt
+            _commit(session)
 
     @contextlib.contextmanager
     def _turn_to_write(self) -> Iterator[None]:
@@ -187,6 +195,18 @@ def _begin_sqlite(connection: Connection) -> None:
     if synchronous is not None:
         connection.exec_driver_sql(f"PRAGMA synchronous={synchronous}")  # only possible outside of a transaction
     connection.exec_driver_sql("BEGIN IMMEDIATE" if synchronous else "BEGIN")
+
+
+def _commit(session: Session) -> None:
+    try:
+        session.commit()
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        log.warning("the database was lost in a commit: %s", reason_of(error))
+        raise CommitUnknownError(
+            "The connection to the database was lost while it was storing: look whether it did, and try again."
+        ) from error
 
 
 @contextlib.contextmanager

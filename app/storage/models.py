@@ -165,3 +165,5 @@ class KeptPiece(Base):
     ends_at: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     """How many events there are up to here."""
     events: Mapped[list[str]] = mapped_column(JSON)
+    tracks: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
+    """The track of each event; null where it is 0 of all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import re
@@ -47,6 +48,10 @@ STREAMED = {
     "/v1/completions": {"prompt": "Hello", "max_tokens": 400, "stream": True},
 }
 EVERY_STREAM = pytest.mark.parametrize("path", STREAMED)
+SEVERAL = {
+    "/v1/chat/completions": STREAMED["/v1/chat/completions"] | {"n": 3, "logprobs": True},
+    "/v1/completions": STREAMED["/v1/completions"] | {"prompt": ["One", "Two"], "n": 2, "echo": True},
+}
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -258,14 +263,16 @@ def test_a_stream_that_is_cut_anywhere_goes_on_anywhere_and_is_the_whole_stream(
         assert (ended.status_code, events(ended.text)) == (200, [])
 
 
-def test_a_stream_of_several_replies_goes_on_too(pair: Pair) -> None:
-    path, key = "/v1/completions", new_key()
-    body = STREAMED[path] | {"prompt": ["One", "Two"], "n": 2}
-    with begun(pair[0], path, body, key, 50) as seen:
+@pytest.mark.parametrize("path", SEVERAL)
+def test_a_stream_of_several_replies_goes_on_too(pair: Pair, path: str) -> None:
+    key = new_key()
+    with begun(pair[0], path, SEVERAL[path], key, 50) as seen:
         pass
     for server in pair:
-        rest = ask(server, path, body, key, event_id(seen[-1]))
-        assert seen + events(rest.text) == events(ask(server, path, body, key).text)
+        rest = ask(server, path, SEVERAL[path], key, event_id(seen[-1]))
+        assert seen + events(rest.text) == events(ask(server, path, SEVERAL[path], key).text)
+        ended = ask(server, path, SEVERAL[path], key, event_id(events(rest.text)[-1]))
+        assert (ended.status_code, events(ended.text)) == (200, [])
 
 
 def test_a_reply_that_cannot_be_kept_ends_in_an_error_and_can_be_asked_for_again(pair: Pair, database_url: str) -> None:
@@ -314,7 +321,7 @@ def test_what_cannot_go_on_is_said(pair: Pair) -> None:
         assert_error(gone, 410, "Last-Event-ID")
         other = f"{'0' * 24}-3"
         assert ask(server, "/chat", body, key, other).json()["error"]["code"] == "stream_gone"
-        for wrong in ("3", "last", f"{last}-1", "x" * 5000):
+        for wrong in ("3", "last", f"{last}-1", f"{last}.", f"{last}x", f"{last}.1x4096", "x" * 5000):
             assert_error(ask(server, "/chat", body, key, wrong), 422, "Last-Event-ID")
         whole = ask(server, "/chat", WHOLE["/chat"], new_key(), last)
         assert "only a stream" in assert_error(whole, 422, "Last-Event-ID")
@@ -379,6 +386,13 @@ def test_what_a_lost_process_was_making_goes_on_on_another_with_the_same_bytes(
         followed = new_key()
         with serve(tmp_path, **settings) as lost, contextlib.ExitStack() as stack, ThreadPoolExecutor(1) as pool:
             seen = {path: stack.enter_context(begun(lost, path, body, keys[path], 20)) for path, body in asked.items()}
+            with (
+                other.client() as http,
+                http.stream(
+                    "POST", "/chat", json=asked["/chat"], headers={"Idempotency-Key": keys["/chat"]}
+                ) as response,
+            ):
+                new = response.headers["X-Conversation-ID"]
             turn_seen = stack.enter_context(begun(lost, "/chat", asked["/chat"] | conversation, followed, 20))
             follower = pool.submit(ask, other, "/chat", asked["/chat"] | conversation, followed)
             lose(lost)
@@ -392,9 +406,48 @@ def test_what_a_lost_process_was_making_goes_on_on_another_with_the_same_bytes(
             with other.client() as http:
                 undisturbed = http.post(path, json=of_model(other, path, body)).text
             assert said(seen[path] + events(rest.text)) == said(events(undisturbed))
+            # What a client was told in the beginning holds.
+            assert path != "/chat" or f'"conversation_id":"{new}"' in rest.text
         with other.client() as http:
             turns = read(http, turn["conversation_id"])["turns"]
         assert [turn["complete"] for turn in turns] == [True, True]
+
+
+@pytest.mark.parametrize("lose", [kill, end])
+def test_of_several_replies_that_a_lost_process_was_making_each_goes_on_with_the_same_chunks(
+    lose: Callable[[LiveServer], None], database_url: str, chat_model: Path, tmp_path: Path
+) -> None:
+    settings = {"model": chat_model, "database_url": database_url, "grace_s": 0}
+    with serve(tmp_path, **settings) as other:
+        asked = {path: body | {"seed": 5, "max_tokens": 3000} for path, body in SEVERAL.items()}
+        keys = {path: new_key() for path in asked}
+        with serve(tmp_path, **settings) as lost, contextlib.ExitStack() as stack, ThreadPoolExecutor(2) as pool:
+            seen = {path: stack.enter_context(begun(lost, path, body, keys[path], 100)) for path, body in asked.items()}
+            followers = {path: pool.submit(ask, other, path, body, keys[path]) for path, body in asked.items()}
+            assert generated(lost) < 7 * 3000
+            lose(lost)
+            followed = {path: events(follower.result(timeout=100).text) for path, follower in followers.items()}
+        for path, body in asked.items():
+            with other.client() as http:
+                undisturbed = chunks(events(http.post(path, json=of_model(other, path, body)).text))
+            assert all(len(of_one) > 1500 for of_one in undisturbed.values())
+            assert len(undisturbed) == (3 if "chat" in path else 4)
+            rest = ask(other, path, body, keys[path], event_id(seen[path][-1]))
+            assert rest.status_code == 200, rest.text
+            for found in (seen[path] + events(rest.text), followed[path]):
+                assert chunks(found) == undisturbed
+                assert found[-1].endswith("data: [DONE]")
+                assert sum('"usage":{' in event for event in found) == ("chat" in path)
+
+
+def chunks(stream: list[str]) -> dict[int, list[Body]]:
+    """What is said of each choice, in its order."""
+    found: dict[int, list[Body]] = {}
+    for event in stream:
+        data = event.partition("data: ")[2]
+        for choice in json.loads(data)["choices"] if data != "[DONE]" else []:
+            found.setdefault(choice["index"], []).append(choice)
+    return found
 
 
 def said(stream: list[str]) -> list[str]:

@@ -25,6 +25,7 @@ from app.storage import processes
 from app.storage.database import Database
 from app.storage.models import KeptPiece, KeptReply
 from tests.jobs.test_records import Clock
+from tests.storage.test_memory import remembering
 
 ASKED = Asked(owner="alice", key="a key", fingerprint="f" * 64)
 AGE_S = 3600.0
@@ -60,10 +61,15 @@ def kept(records: ReplyRecords, asked: Asked = ASKED) -> Kept:
     return found
 
 
+def part(lease: Lease, texts: list[str], ends_at: int) -> Part:
+    """Of a reply with one track."""
+    return Part(lease, [(0, text) for text in texts], ends_at)
+
+
 def events(records: ReplyRecords, start: int = 0) -> tuple[str, ...]:
     found = records.read(ASKED.id, start)
     assert found
-    return found.events
+    return tuple(text for _, text in found.events)
 
 
 def test_a_reply_is_made_by_one_and_read_by_all_from_any_event_on(
@@ -72,12 +78,12 @@ def test_a_reply_is_made_by_one_and_read_by_all_from_any_event_on(
     lease = claimed(records)
     assert kept(elsewhere).headers is None
     records.begun(lease, {"X": "1"}, None)
-    records.save([Part(lease, ["a\0", "b"], 2), Part(lease, [], 2)])
-    records.save([Part(lease, ["c", "d", "e"], 5)])
+    records.save([part(lease, ["a\0", "b"], 2), part(lease, [], 2)])
+    records.save([part(lease, ["c", "d", "e"], 5)])
     assert kept(elsewhere).headers == {"X": "1"}
     assert [events(elsewhere, start) for start in range(6)] == [tuple(["a\0", *"bcde"][start:]) for start in range(6)]
     assert not kept(elsewhere).done
-    records.save([Part(lease, ["f"], 6, done=True)])
+    records.end(part(lease, ["f"], 6))
     assert kept(elsewhere).done
     assert events(elsewhere, 4) == ("e", "f")
 
@@ -102,44 +108,51 @@ def test_a_lease_that_is_not_renewed_goes_to_the_next_with_all_there_is(
 ) -> None:
     lost = claimed(elsewhere)
     elsewhere.begun(lost, {}, None)
-    elsewhere.save([Part(lost, ["a"], 1)])
+    elsewhere.save([part(lost, ["a"], 1)])
     clock.advance(LEASE_S - 1)
-    elsewhere.save([Part(lost, ["b"], 2)])
+    elsewhere.save([part(lost, ["b"], 2)])
     clock.advance(LEASE_S - 1)
     assert kept(records).is_held
     clock.advance(2)
     lease = claimed(records, replace(ASKED, attempt=lost.attempt))
     assert (lease.attempt, lease.seed, lease.created_at) == (lost.attempt, lost.seed, lost.created_at)
-    assert lease.events == ("a", "b")
+    assert lease.events == ((0, "a"), (0, "b"))
     # Whoever was only suspended can't write any more.
-    assert elsewhere.save([Part(lost, ["c"], 3)]) == {}
+    assert elsewhere.save([part(lost, ["c"], 3)]) == {}
     with pytest.raises(LeaseLostError):
         elsewhere.begun(lost, {"X": "2"}, None)
-    elsewhere.give_up(lost, forget=True)
+    assert not elsewhere.give_up(lost, forget=True)
     assert events(records) == ("a", "b")
-    assert list(records.save([Part(lease, ["c"], 3, done=True)])) == [lease.holder]
+    records.end(part(lease, ["c"], 3))
+    assert kept(records).done
 
 
 def test_what_was_given_up_is_made_again_at_once(records: ReplyRecords) -> None:
     lease = claimed(records)
-    records.save([Part(lease, ["a"], 1)])
-    records.give_up(lease, forget=False)
+    records.save([part(lease, ["a"], 1)])
+    assert records.give_up(lease, forget=False)
     again = claimed(records)
-    assert (again.attempt, again.events) == (lease.attempt, ("a",))
+    assert (again.attempt, again.events) == (lease.attempt, ((0, "a"),))
     records.give_up(again, forget=True)
     assert records.read(ASKED.id, 0) is None
 
 
-def test_what_can_not_be_repeated_begins_anew(records: ReplyRecords) -> None:
-    asked = replace(ASKED, repeatable=False)
-    lease = claimed(records, asked)
-    records.save([Part(lease, ["a"], 1)])
-    records.give_up(lease, forget=False)
-    with pytest.raises(StreamGoneError):
-        records.claim(replace(asked, attempt=lease.attempt))
-    again = claimed(records, asked)
-    assert again.attempt != lease.attempt
-    assert again.events == events(records) == ()
+def test_every_event_keeps_its_track(records: ReplyRecords, elsewhere: ReplyRecords) -> None:
+    lease = claimed(records)
+    mingled = [(0, "a"), (2, "b"), (0, "c"), (1, "d"), (2, "e")]
+    records.save([Part(lease, mingled[:3], 3)])
+    records.save([Part(lease, mingled[3:], 5)])
+    found = [elsewhere.read(ASKED.id, start) for start in range(6)]
+    assert [kept.events for kept in found if kept] == [tuple(mingled[start:]) for start in range(6)]
+
+
+def test_what_is_saved_twice_is_there_once(records: ReplyRecords) -> None:
+    """When the answer to a commit is lost, what it saved is saved again, with what has come since."""
+    lease = claimed(records)
+    for texts in ("ab", "ab", "abcd"):
+        records.save([part(lease, list(texts), len(texts))])
+    records.save([part(lease, ["e"], 5)])
+    assert [events(records, start) for start in range(6)] == [tuple("abcde"[start:]) for start in range(6)]
 
 
 def test_a_stream_that_is_not_there_does_not_go_on(records: ReplyRecords) -> None:
@@ -153,10 +166,10 @@ def test_a_stream_that_is_not_there_does_not_go_on(records: ReplyRecords) -> Non
 
 def test_replies_are_kept_for_their_time(records: ReplyRecords, database: Database, clock: Clock) -> None:
     old = claimed(records)
-    records.save([Part(old, ["a"], 1, done=True)])
+    records.end(part(old, ["a"], 1))
     running = claimed(records, replace(ASKED, key="it runs"))
     clock.advance(AGE_S - 1)
-    records.save([Part(running, ["a"], 1)])
+    records.save([part(running, ["a"], 1)])
     assert kept(records).done
     assert records.purge() == 0
     clock.advance(2)
@@ -169,7 +182,7 @@ def test_replies_are_kept_for_their_time(records: ReplyRecords, database: Databa
 
 def test_over_its_time_a_reply_counts_for_nothing_though_it_is_still_there(records: ReplyRecords, clock: Clock) -> None:
     old = claimed(records)
-    records.save([Part(old, ["a"], 1, done=True)])
+    records.end(part(old, ["a"], 1))
     clock.advance(AGE_S + 1)
     fresh = claimed(records, replace(ASKED, fingerprint="0" * 64))
     assert fresh.attempt != old.attempt
@@ -180,9 +193,9 @@ def test_that_another_process_follows_is_heard_by_the_one_that_makes_it(
     records: ReplyRecords, elsewhere: ReplyRecords, clock: Clock
 ) -> None:
     lease = claimed(records)
-    assert records.save([Part(lease, [], 0)]) == {lease.holder: None}
+    assert records.save([part(lease, [], 0)]) == {lease.holder: None}
     elsewhere.follow(ASKED.id)
-    assert records.save([Part(lease, [], 0)]) == {lease.holder: clock.now}
+    assert records.save([part(lease, [], 0)]) == {lease.holder: clock.now}
 
 
 def test_with_a_conversation_its_replies_are_erased_also_those_being_made(
@@ -195,7 +208,24 @@ def test_with_a_conversation_its_replies_are_erased_also_those_being_made(
     records.begun(lease, {}, turn.conversation_id)
     memory.erase(turn.conversation_id, "alice")
     assert records.read(ASKED.id, 0) is None
-    assert records.save([Part(lease, ["a"], 1, done=True)]) == {}
+    with pytest.raises(LeaseLostError):
+        records.end(part(lease, ["a"], 1))
     late = claimed(records)
     with pytest.raises(LeaseLostError):
         records.begun(late, {}, turn.conversation_id)
+
+
+def test_a_conversation_that_did_not_come_to_its_first_turn_is_purged_but_not_what_was_said_of_it(
+    records: ReplyRecords, database: Database, clock: Clock
+) -> None:
+    with remembering(database, now=clock) as memory:
+        turn = memory.begin(None, "alice", "gpt2", 10)
+        lease = claimed(records)
+        records.begun(lease, {}, turn.conversation_id)
+        records.save([part(lease, ["a"], 1)])
+        clock.advance(LEASE_S + 1)
+        assert memory.purge() == 1
+        again = claimed(records, replace(ASKED, attempt=lease.attempt))
+        assert (again.conversation_id, again.events) == (turn.conversation_id, ((0, "a"),))
+        turn = memory.begin(None, "alice", "gpt2", 10, new_id=again.conversation_id)
+        assert turn.conversation_id == again.conversation_id

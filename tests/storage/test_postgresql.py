@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import make_url, text, update
 
-from app.storage.database import Database, DatabaseError, DatabaseUnavailableError
+from app.storage.database import CommitUnknownError, Database, DatabaseError, DatabaseUnavailableError
 from app.storage.inspection import inspect
 from app.storage.models import Conversation
 from tests.line import Line
 from tests.storage.support import opened, postgresql_database
 from tests.storage.test_database import conversation
+from tests.storage.test_memory import begin, remembering, rows, turn
 
 TIMEOUT_S = 0.2
 
@@ -116,3 +117,52 @@ def test_the_server_s_own_limit_comes_first(through: str) -> None:
         with pytest.raises(DatabaseUnavailableError) as caught, database.read() as session:
             session.execute(text("SELECT pg_sleep(60)"))
         assert "statement timeout" in str(caught.value.__cause__)
+
+
+# -- commits whose answer is lost ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("happened", [False, True])
+def test_a_commit_whose_answer_is_lost_is_in_doubt(through: str, line: Line, happened: bool) -> None:
+    with opened(through) as database:
+        add_conversation(database)
+        line.cut_at(b"COMMIT", passed_on=happened)
+        with pytest.raises(CommitUnknownError):
+            rename(database, "another")
+        assert name(database) == ("another" if happened else "gpt2")
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_turn_that_was_stored_is_found_to_be_though_nobody_said_so(through: str, line: Line, replaced: bool) -> None:
+    with opened(through) as database, remembering(database) as memory:
+        lease = begin(memory)
+        if replaced:
+            memory.store(lease, turn("And?", "So!"))
+            lease = memory.begin(lease.conversation_id, "", "gpt2", 10, replace_last=True)
+        line.cut_at(b"COMMIT", passed_on=True)
+        memory.store(lease, turn(seed=8))
+        assert memory.read(lease.conversation_id, "").turns == [turn(seed=8)]
+        assert memory.counts().running == 0
+        begin(memory, lease.conversation_id)
+
+
+def test_a_turn_that_was_not_stored_is_said_not_to_be(through: str, line: Line) -> None:
+    with opened(through) as database, remembering(database) as memory:
+        lease = begin(memory)
+        line.cut_at(b"COMMIT", passed_on=False)
+        with pytest.raises(CommitUnknownError, match="look whether"):
+            memory.store(lease, turn())
+        assert rows(database) == (1, 0)
+        memory.store(lease, turn())
+        assert rows(database) == (1, 1)
+
+
+def test_a_turn_of_which_nothing_can_be_found_out_is_said_to_be_in_doubt(
+    through: str, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(through, TIMEOUT_S) as database, remembering(database) as memory:
+        lease = begin(memory)
+        with monkeypatch.context() as patch:
+            patch.setattr(memory, "_add", lambda *_: line.become("cut"))
+            with pytest.raises(CommitUnknownError, match="look whether"):
+                memory.store(lease, turn())
