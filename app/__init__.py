@@ -58,7 +58,8 @@ def create_app(
     from app.chat.service import ChatService
     from app.chat.templates import select_template
     from app.chat.tokenizer import Tokenizer
-    from app.engine.client import EngineLimits, LocalEngine
+    from app.engine.client import EngineLimits
+    from app.engine.local import LocalEngine
     from app.engine.model_source import resolve_once
     from app.idempotency.records import ReplyRecords
     from app.idempotency.replies import KeptReplies

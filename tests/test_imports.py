@@ -34,7 +34,19 @@ MAY_IMPORT = {
 }
 """Packages of this project that a package may import; `app.api` and `app` stand above all of these."""
 
-WITHOUT_TORCH = ("messages", "sequence", "slots", "scheduler", "client", "model_source", "process", "cores", "pace")
+WITHOUT_TORCH = (
+    "messages",
+    "sequence",
+    "slots",
+    "scheduler",
+    "client",
+    "requests",
+    "local",
+    "model_source",
+    "process",
+    "cores",
+    "pace",
+)
 """The modules of the engine that do not import torch themselves, nor anything that does."""
 
 
