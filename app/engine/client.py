@@ -60,7 +60,10 @@ class UnknownTokenError(EngineError):
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """A snapshot for health checks and metrics. `ready` is what the engine told of itself when it came up."""
+    """A snapshot for health checks and metrics. `ready` is what the engine told of itself when it came up.
+
+    With several `replicas` of the engine, what is counted is the sum.
+    """
 
     state: State
     reason: str
@@ -70,6 +73,7 @@ class EngineStatus:
     waiting: int
     restarts: int
     pid: int | None
+    replicas: int
 
 
 class TokenStream:

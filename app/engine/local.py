@@ -111,6 +111,7 @@ class LocalEngine(RequestBook):
                 waiting=len(self._requests) - running,
                 restarts=self._restarts,
                 pid=self.pid,
+                replicas=int(self.pid is not None),
             )
 
     @property
