@@ -3,12 +3,14 @@
 #
 # TORCH_INDEX: the address of a package index with CPU builds of torch (see pytorch.org, "Get started"); without it
 #   the ordinary index is used, whose build brings CUDA along.
+# RAY:         1 adds what TROIKA_ENGINE=ray needs (requirements-ray.txt).
 # BAKE_MODEL:  a model of the Hugging Face hub to put into the image, such as gpt2, which it then serves; without it
 #   `TROIKA_MODEL=auto` downloads gpt2 to the volume at the first start, or serves the bundled starter.
 
 FROM python:3.11-slim-bookworm AS build
 
 ARG TORCH_INDEX=""
+ARG RAY=""
 ARG BAKE_MODEL=""
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 RUN python -m venv /opt/venv
@@ -16,11 +18,12 @@ ENV PATH=/opt/venv/bin:$PATH
 
 WORKDIR /srv/troika
 COPY requirements.txt .
+COPY requirements-ray.txt .
 # The C++ tests and headers of torch are of no use here, and 150 MB.
 RUN if [ -n "$TORCH_INDEX" ]; then \
       pip install --no-deps --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements.txt)"; \
     fi \
- && pip install -r requirements.txt \
+ && pip install -r "requirements${RAY:+-ray}.txt" \
  && rm -rf /opt/venv/lib/python3.*/site-packages/torch/test /opt/venv/lib/python3.*/site-packages/torch/include
 
 COPY wsgi.py .

@@ -4,15 +4,21 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Ray has a virtual environment of its own: it is 450 MB that serving on one machine has no use for.
+RAY := .venv-ray
 # Test files that run side by side: many wait for a server to start or a time to pass.
 WORKERS ?= 3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve doctor setup test test-fast lint format bench bench-peers bench-http capacity clean
+.PHONY: serve cluster doctor setup test test-fast test-cluster lint format
+.PHONY: bench bench-peers bench-http bench-cluster capacity clean
 
 serve: $(VENV)/.ready
 	@echo "troika: serving on http://localhost:$${PORT:-$${TROIKA_PORT:-5000}} (Ctrl-C stops it)"
 	@exec $(BIN)/gunicorn -c config/gunicorn.py wsgi:app
+
+cluster: $(RAY)/.ready
+	@exec $(RAY)/bin/python -m app.engine.cluster trial
 
 doctor: $(VENV)/.ready
 	@$(BIN)/python -m app.doctor
@@ -25,6 +31,10 @@ test: $(VENV)/.ready-dev
 
 test-fast: $(VENV)/.ready-dev
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+
+test-cluster: $(RAY)/.ready
+	@$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@$(RAY)/bin/python -m pytest tests/cluster tests/deploy/test_ray.py
 
 lint: $(VENV)/.ready-dev
 	@echo "troika: checking format, style and types"
@@ -47,6 +57,9 @@ bench-http: $(VENV)/.ready-dev
 	@$(BIN)/python -m benchmarks.http $(if $(OUT),--out $(OUT))
 	@$(BIN)/python -m benchmarks.beside_training $(if $(OUT),--out $(basename $(OUT))-training$(suffix $(OUT)))
 
+bench-cluster: $(RAY)/.ready
+	@$(RAY)/bin/python -m benchmarks.cluster $(if $(OUT),--out $(OUT)) $(ARGS)
+
 capacity: $(VENV)/.ready-dev
 	@$(BIN)/python -m benchmarks.capacity $(ARGS)
 
@@ -60,10 +73,17 @@ $(VENV)/.ready: requirements.txt
 	@$(BIN)/python -m app.engine.compile
 	@touch $@
 
+$(RAY)/.ready: requirements.txt requirements-ray.txt
+	@echo "troika: making $(RAY) with requirements-ray.txt (a few minutes the first time)"
+	@test -x $(RAY)/bin/python || $(PYTHON) -m venv $(RAY)
+	@$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt
+	@$(RAY)/bin/python -m app.engine.compile
+	@touch $@
+
 $(VENV)/.ready-dev: $(VENV)/.ready tests/requirements.txt
 	@echo "troika: installing what the tests need"
 	@$(PIP) -r tests/requirements.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(RAY) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
 
     from apiflask import APIFlask
 
-    from app.engine.client import EngineClient
+    from app.engine.client import EngineClient, EngineLimits
+    from app.engine.cluster.messages import ClusterConfig
     from app.engine.messages import EngineConfig
+    from app.engine.observer import EngineObserver
     from app.jobs.runner import TrainingJobs
     from app.storage.database import Database
     from config.settings import Settings
@@ -58,7 +60,8 @@ def create_app(
     from app.chat.service import ChatService
     from app.chat.templates import select_template
     from app.chat.tokenizer import Tokenizer
-    from app.engine.client import EngineLimits, LocalEngine
+    from app.engine.client import EngineLimits
+    from app.engine.local import LocalEngine
     from app.engine.model_source import resolve_once
     from app.idempotency.records import ReplyRecords
     from app.idempotency.replies import KeptReplies
@@ -95,18 +98,17 @@ def create_app(
     )
     counts = metrics.Metrics()
     if engine is None:
-        engine = LocalEngine(
-            engine_config(settings, source.folder),
-            EngineLimits(
-                max_waiting=settings.max_waiting,
-                max_queued_tokens=settings.max_queued_tokens,
-                max_per_owner=settings.max_per_client,
-                restart_timeout_s=settings.restart_timeout_s,
-                stall_timeout_s=settings.stall_timeout_s,
-            ),
-            on_refused,
-            counts,
+        limits = EngineLimits(
+            max_waiting=settings.max_waiting,
+            max_queued_tokens=settings.max_queued_tokens,
+            max_per_owner=settings.max_per_client,
+            restart_timeout_s=settings.restart_timeout_s,
+            stall_timeout_s=settings.stall_timeout_s,
         )
+        if settings.engine == "ray":
+            engine = cluster_engine(settings, source.folder, limits, counts)
+        else:
+            engine = LocalEngine(engine_config(settings, source.folder), limits, on_refused, counts)
 
     service = app.extensions["chat"] = ChatService(source, tokenizer, template, engine, memory, settings)
     app.extensions["training"] = jobs = training_jobs(settings, database)
@@ -147,6 +149,40 @@ def engine_config(settings: Settings, folder: Path) -> EngineConfig:
         kv_cache_bytes=settings.kv_cache_mb << 20,
         prefill_rows=settings.prefill_rows,
         prefix_reuse=settings.prefix_reuse,
+    )
+
+
+def cluster_engine(
+    settings: Settings,
+    folder: Path,
+    limits: EngineLimits,
+    observer: EngineObserver,
+) -> EngineClient:
+    """The engine's replicas on a Ray cluster; raises `SettingsError` where Ray is not installed."""
+    from config.settings import SettingsError
+
+    try:
+        from app.engine.cluster.client import RayEngine
+        from app.engine.cluster.replica import fingerprint
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"TROIKA_ENGINE=ray needs {error.name}, which is not installed: pip install -r requirements-ray.txt"
+        ) from error
+    return RayEngine(settings.cluster_address, fingerprint(folder), limits, observer)
+
+
+def cluster_config(settings: Settings) -> ClusterConfig:
+    """How the replicas are placed and filled: a few requests more than slots wait at each, for the next free one."""
+    from app.engine.cluster.messages import ClusterConfig
+
+    slots = settings.max_sequences
+    return ClusterConfig(
+        replicas=settings.cluster_replicas,
+        max_replicas=settings.cluster_max_replicas,
+        cpus=settings.cluster_cpus,
+        gpus=settings.cluster_gpus,
+        target_ongoing=settings.cluster_target_ongoing or max(1, slots * 3 // 4),
+        max_ongoing=settings.cluster_max_ongoing or slots + max(1, slots // 8),
     )
 
 

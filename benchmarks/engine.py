@@ -21,7 +21,7 @@ from functools import partial
 from itertools import pairwise
 from typing import IO, Any
 
-from app.engine.client import LocalEngine
+from app.engine.local import LocalEngine
 from app.engine.messages import EngineConfig, SamplingParams
 from benchmarks.common import median_rows, peak_rss_mb, random_gpt2, read_bandwidth, table, timed, write_json
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from app.engine.client import LocalEngine
+from app.engine.local import LocalEngine
 from app.engine.messages import EngineConfig, SamplingParams
 from benchmarks.common import percentile, random_gpt2, table, write_json
 

@@ -82,6 +82,40 @@ class Settings(BaseSettings):
         64, "Prompt tokens computed in one step beside running replies.", "8 to 4096", ge=8, le=4096
     )
     prefix_reuse: bool = _setting(True, "Compute only what is new of a follow-up turn.", "true or false")
+    engine: Literal["local", "ray"] = _setting(
+        "local",
+        "Where replies are computed: in a process of this service, or by replicas on a Ray cluster.",
+        "local or ray",
+    )
+    cluster_address: str = _setting(
+        "auto",
+        "The Ray cluster, of which a node must run on this machine; `auto` finds that node.",
+        "auto or HOST:PORT",
+        pattern=r"^(auto|[^/\s]+:\d{1,5})$",
+    )
+    cluster_replicas: int = _setting(1, "Replicas of the engine, at least.", "1 to 1000", ge=1, le=1000)
+    cluster_max_replicas: int = _setting(
+        0, "Replicas at most, as many as the load needs; 0 keeps the least.", "0 to 1000", ge=0, le=1000
+    )
+    cluster_cpus: float = _setting(
+        1.0, "CPUs that a replica reserves, and computes with.", "0.1 to 1024", ge=0.1, le=1024
+    )
+    cluster_gpus: float = _setting(0.0, "GPUs that a replica reserves.", "0 to 16", ge=0, le=16)
+    cluster_max_ongoing: int = _setting(
+        0,
+        "Requests that a replica takes at once, the rest waits at the service; 0 is an eighth more than it computes.",
+        "0 to 100000",
+        ge=0,
+        le=100_000,
+    )
+    cluster_target_ongoing: int = _setting(
+        0,
+        "Requests that each replica should have where their number follows the load; 0 is three quarters of what it "
+        "can compute.",
+        "0 to 100000",
+        ge=0,
+        le=100_000,
+    )
     max_waiting: int = _setting(
         128, "Requests that may wait for a place; more get 503.", "0 to 100000", ge=0, le=100_000
     )

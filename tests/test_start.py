@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -73,6 +74,17 @@ def test_a_damaged_tokenizer_or_template_stops_the_start(file: str, content: str
     assert result.returncode == 4
     assert said in sentences(result)[0]
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed here")
+def test_a_cluster_without_ray_stops_the_start_and_the_command(tmp_path: Path) -> None:
+    why = "is not installed: pip install -r requirements-ray.txt"
+    result = start(tmp_path, model="starter", engine="ray", database_url=f"sqlite:///{tmp_path}/troika.db")
+    assert result.returncode == 4
+    assert sentences(result) == [f"troika: TROIKA_ENGINE=ray needs ray, which {why}"]
+    command = [sys.executable, "-m", "app.engine.cluster", "status"]
+    result = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", f"troika: ray {why}\n")
 
 
 def test_auto_without_a_network_serves_the_starter_within_seconds(tmp_path: Path) -> None:

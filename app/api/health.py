@@ -46,6 +46,7 @@ class Engine(BaseModel):
     slots_held: int = Field(description="Slots of the KV cache that running sequences hold.", examples=[3])
     cached_tokens: int = Field(description="Tokens whose keys and values are in the KV cache.", examples=[512])
     restarts: int = Field(description="Times that a crashed engine process was replaced.", examples=[0])
+    replicas: int = Field(description="Engines that share the work: on a cluster its replicas, else one.", examples=[1])
     batch_invariant: bool | None = Field(
         description="Whether a reply is the same bits whatever else is computed.", examples=[True]
     )
@@ -130,6 +131,7 @@ def health() -> Any:
             slots_held=stats.slots_held,
             cached_tokens=stats.cached_tokens,
             restarts=status.restarts,
+            replicas=status.replicas,
             batch_invariant=ready and ready.batch_invariant,
             notes=list(ready.notes) if ready else [],
         ),

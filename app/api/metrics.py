@@ -155,6 +155,7 @@ class ServiceState(Collector):
         for state in STATES:
             states.add_metric([state], float(state == engine.state))
         yield states
+        yield _gauge("engine_replicas", "Engines that share the work.", engine.replicas)
         yield _counter("engine_restarts", "Times that the engine process was replaced.", engine.restarts)
         yield _counter("conversations", "Conversations begun.", memory.conversations)
         yield _counter("conversation_turns", "Turns stored.", memory.turns)

@@ -29,6 +29,8 @@ def findings() -> Iterator[Finding]:
     yield machine.processor(settings.precision)
     yield from machine.folders(settings)
     yield services.database(settings.database_url)
+    if settings.engine == "ray":
+        yield services.cluster(settings.cluster_address)
     yield services.digits(settings)
     try:
         source = resolve_here(settings.model)

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from app.doctor.finding import Finding, fail, ok, warn
-from app.engine.client import EngineClient, EngineError, LocalEngine
+from app.engine.client import EngineClient, EngineError
 from app.engine.gpt2 import GPT2
+from app.engine.local import LocalEngine
 from app.engine.loop import EngineLoop, build
 from app.engine.messages import EngineConfig, SamplingParams
 from app.engine.model_source import ModelRefusedError, first_line

@@ -61,6 +61,24 @@ def hub(model: str, is_here: bool) -> Finding:
     )
 
 
+def cluster(address: str) -> Finding:
+    """Whether the replicas that are to compute can be reached."""
+    try:
+        from app.engine.cluster import deployment
+    except ModuleNotFoundError as error:
+        return fail("cluster", f"{error.name} is not installed", "pip install -r requirements-ray.txt")
+    try:
+        deployment.connect(address)
+        found = deployment.status()
+    except ConnectionError as error:
+        return fail("cluster", str(error), "start a node of it on this machine: ray start --address=HEAD:PORT")
+    finally:
+        deployment.disconnect()
+    if not found.running:
+        return fail("cluster", found.sentence.rstrip("."), "python -m app.engine.cluster deploy")
+    return ok("cluster", found.sentence.rstrip("."))
+
+
 def digits(settings: Settings) -> Finding:
     """Whether MNIST is here; without it the training demo has digits drawn by code. Downloads nothing."""
     try:

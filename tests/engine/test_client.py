@@ -14,20 +14,19 @@ from pathlib import Path
 import pytest
 
 from app.engine.client import (
-    DEADLINE_GRACE_S,
-    ROOT,
     EngineBusyError,
     EngineCrashedError,
     EngineLimits,
     EngineTimeoutError,
     EngineUnavailableError,
-    LocalEngine,
     OwnerBusyError,
     PromptTooLongError,
     TokenStream,
     UnknownTokenError,
 )
+from app.engine.local import ROOT, LocalEngine
 from app.engine.messages import EngineConfig, SamplingParams
+from app.engine.requests import DEADLINE_GRACE_S
 from tests.engine.support import VOCABULARY, save_model, wait_until
 
 START_S = 120
@@ -496,7 +495,7 @@ def test_a_stopped_child_can_be_closed(engines: Engines) -> None:
 def test_the_child_dies_with_its_parent(model: Path, stopped: bool) -> None:
     code = f"""
         import sys, time
-        from app.engine.client import LocalEngine
+        from app.engine.local import LocalEngine
         from app.engine.messages import EngineConfig, SamplingParams
         engine = LocalEngine(EngineConfig({str(model)!r}, device="cpu", threads=1))
         assert engine.wait_until_ready({START_S})
@@ -575,7 +574,7 @@ def test_many_threads_may_use_one_engine(engines: Engines) -> None:
 def test_the_engine_may_be_started_from_any_folder(model: Path, tmp_path: Path) -> None:
     """Guards against a child that found the package `app` only where the service was started."""
     code = f"""
-        from app.engine.client import LocalEngine
+        from app.engine.local import LocalEngine
         from app.engine.messages import EngineConfig, SamplingParams
         engine = LocalEngine(EngineConfig({model.name!r}, device="cpu", threads=1))
         assert engine.wait_until_ready({START_S}), engine.status()

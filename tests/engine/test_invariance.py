@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.engine.client import LocalEngine
+from app.engine.local import LocalEngine
 from app.engine.loop import EngineLoop
 from app.engine.messages import EngineConfig, SamplingParams, Submit
 from tests.engine.support import Result, build_loop, drive, run_alone, save_model

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from app.engine import model_source
-from app.engine.client import ROOT
+from app.engine.local import ROOT
 from app.engine.model_source import ModelRefusedError, resolve
 from tests.engine.support import save_model
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from app.engine.client import LocalEngine
+from app.engine.local import LocalEngine
 from app.engine.messages import EngineConfig, SamplingParams
 from benchmarks.peers.worker import Generated, Prompts, System
 
