@@ -51,6 +51,9 @@ def read_folder(folder: Path) -> TokenizerFiles:
     # Some tokenizer.json files carry the truncation and padding of their training run.
     backend.no_truncation()
     backend.no_padding()
+    # tokenizers keeps 10,000 encoded words for each thread that has ever encoded. Words that nobody says twice fill
+    # that with up to 60 MB, which every one of the service's hundreds of threads would come to hold for good.
+    backend.model._resize_cache(0)
     _add_listed_tokens(folder, backend, config)
 
     chat_template = _read_chat_template(folder, config)

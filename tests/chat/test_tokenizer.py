@@ -2,6 +2,9 @@
 
 import json
 import random
+import subprocess
+import sys
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from app.chat.byte_level import BYTE_OF
 from app.chat.prompt import Piece
 from app.chat.tokenizer import Tokenizer, TokenizerError
 from tests.chat.support import EOS, PROPERTY, ROLES, gpt2_folder, small_tokenizer, texts, write_json, write_vocabulary
+from tests.server import ROOT
 
 SAMPLES = [
     "Hello, world!",
@@ -103,6 +107,39 @@ def test_threads_share_it(tokenizer: Tokenizer) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(200)))
+
+
+def test_words_that_nobody_says_twice_leave_nothing_behind(tmp_path: Path) -> None:
+    """tokenizers would keep 10,000 of them for each thread, as long as that lives: here, 20 MB in each."""
+    small_tokenizer(tmp_path)
+    code = """
+        import os, random, sys
+        from concurrent.futures import ThreadPoolExecutor
+        from pathlib import Path
+        from threading import Barrier
+
+        from app.chat.tokenizer import Tokenizer
+
+        def held():
+            return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+        def work(seed):
+            together.wait()
+            choose = random.Random(seed)
+            for _ in range(40):
+                tokenizer.encode(" ".join("".join(choose.choices("abcdefghij", k=200)) for _ in range(100)))
+            together.wait()
+            return held()
+
+        tokenizer = Tokenizer.from_folder(Path(sys.argv[1]))
+        together = Barrier(4)
+        with ThreadPoolExecutor(4) as pool:
+            before = max(pool.map(work, [0] * 4))
+            print(max(pool.map(work, range(1, 5))) - before)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
+    grown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert int(grown) < 16 << 20
 
 
 def test_tokenizer_json_and_vocabulary_files_agree(tmp_path: Path) -> None:
