@@ -115,8 +115,9 @@ class Lease:
 class Memory:
     """The conversations in a database.
 
-    A lease is renewed for at most `longest_turn_s`. Conversations that nobody has added to for `max_age_days` are
-    erased; 0 keeps them. `now` is the clock.
+    What was said is safe on the disk when `store` returns. A lease need not be: power that goes ends its turn as well.
+    It is renewed for at most `longest_turn_s`. Conversations that nobody has added to for `max_age_days` are erased; 0
+    keeps them. `now` is the clock.
     """
 
     def __init__(
@@ -157,7 +158,7 @@ class Memory:
         now = self._now()
         turn_id = secrets.token_hex(8)
         renew_until = now + self._longest_turn
-        with self._database.write() as session:
+        with self._database.write(durable=False) as session:
             if conversation_id is None:
                 conversation = Conversation(
                     id=f"conv_{secrets.token_hex(16)}", owner=owner, model=model, created_at=now, updated_at=now
@@ -223,7 +224,7 @@ class Memory:
 
     def _release(self, lease: Lease) -> None:
         held = (Conversation.id == lease.conversation_id, Conversation.busy_turn == lease.turn_id)
-        with self._database.write() as session:
+        with self._database.write(durable=False) as session:
             if lease.is_new:
                 session.execute(delete(Conversation).where(*held))
             else:
@@ -296,7 +297,7 @@ class Memory:
         with self._lock:
             held = [turn_id for turn_id, lease in self._leases.items() if lease.renew_until > now]
         if held:
-            with self._database.write() as session:
+            with self._database.write(durable=False) as session:
                 session.execute(
                     update(Conversation)
                     .where(Conversation.busy_turn.in_(held))

@@ -94,11 +94,15 @@ class Database:
             yield session
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Session]:
-        """A transaction that is committed at the end of the block, or not at all if the block raises."""
+    def write(self, *, durable: bool = True) -> Iterator[Session]:
+        """A transaction that is committed at the end of the block, or not at all if the block raises.
+
+        One that need not be `durable` doesn't wait for the disk on SQLite: the end of a process can't undo it, the
+        loss of power can, until the next durable one, which makes all before it durable too.
+        """
         with self._turn_to_write(), _translated(), self._sessions.begin() as session:
             # SQLite is to take the write lock at once: a reader that turns writer fails without waiting.
-            session.connection(execution_options={"troika_write": True})
+            session.connection(execution_options={"troika_write": "FULL" if durable else "NORMAL"})
             yield session
 
     @contextlib.contextmanager
@@ -179,8 +183,10 @@ def _make_private_file(path: Path) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    write = connection.get_execution_options().get("troika_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    synchronous = connection.get_execution_options().get("troika_write")
+    if synchronous is not None:
+        connection.exec_driver_sql(f"PRAGMA synchronous={synchronous}")  # only possible outside of a transaction
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if synchronous else "BEGIN")
 
 
 @contextlib.contextmanager

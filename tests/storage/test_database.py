@@ -272,4 +272,8 @@ def test_the_file_is_private_durable_and_made_with_its_folder(tmp_path: Path, mo
         "synchronous": 2,
         "busy_timeout": 5000,
     }
+    with opened("sqlite:///some/folder/troika.db") as database:
+        for durable, level in ((False, 1), (True, 2), (False, 1)):  # on the same connection
+            with database.write(durable=durable) as session:
+                assert session.execute(text("PRAGMA synchronous")).scalar() == level
     assert (tmp_path / "some/folder/troika.db").stat().st_mode & 0o777 == 0o600

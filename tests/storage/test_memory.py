@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 from sqlalchemy.exc import DataError
 
 from app.chat import memory as memory_module
@@ -180,6 +180,26 @@ def test_a_turn_that_cannot_be_stored_is_not_stored_in_part(database: Database, 
     after = memory.read(conversation_id, "")
     assert (after.turns, after.model, after.updated_at) == (before.turns, before.model, before.updated_at)
     assert rows(database) == (1, 1)
+
+
+def test_only_what_was_said_waits_for_the_disk(tmp_path: Path) -> None:
+    """Under a rush most requests are refused after they took a lease: on a disk that takes its time, that adds up."""
+    with opened(f"sqlite:///{tmp_path}/troika.db") as database, remembering(database) as memory:
+        waits: list[str] = []
+
+        def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            if statement.startswith("PRAGMA synchronous=") and threading.current_thread() is threading.main_thread():
+                waits.append(statement.partition("=")[2])
+
+        event.listen(database.engine, "before_cursor_execute", note)
+        memory.release(begin(memory))
+        assert waits == ["NORMAL", "NORMAL"]
+        lease = begin(memory)
+        memory.renew()
+        memory.store(lease, turn())
+        assert waits[2:] == ["NORMAL", "NORMAL", "FULL"]
+        memory.erase(lease.conversation_id, "")
+        assert waits[5:] == ["FULL"]
 
 
 def test_a_locked_database_is_said_to_be_unavailable(database_url: str) -> None:
