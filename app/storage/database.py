@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from app.storage import postgresql
+from app.storage.fair_lock import FairLock
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Database:
         self.url = normalised(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._timeout_s = timeout_s
-        self._writing = threading.Lock()
+        self._writing = FairLock()
         extension = SQLAlchemy(session_options={"expire_on_commit": False})
         app.config["SQLALCHEMY_ENGINES"] = {
             "default": {
@@ -108,7 +108,7 @@ class Database:
     @contextlib.contextmanager
     def _turn_to_write(self) -> Iterator[None]:
         """SQLite's writers find out by trying whose turn it is: of many threads some never get there in time, and all
-        hold a connection meanwhile. So they wait here.
+        hold a connection meanwhile. So they wait here, in a queue.
         """
         if not self.is_sqlite:
             yield
