@@ -21,6 +21,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from app.api.errors import OverloadedError, SlowRequestError, UnreadableRequestError
 from app.incoming import Incoming
+from app.threads import ThreadPool
 from config.settings import load_settings
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,9 @@ class ConnectionWorker(ThreadWorker):  # type: ignore[misc]
                 self._max_connections = max(SPARE_FILES, soft - SPARE_FILES)
                 log.warning("only %d connections at once: this process may not open more files", self._max_connections)
         super().init_process()
+
+    def get_thread_pool(self) -> ThreadPool:
+        return ThreadPool(self.cfg.threads)
 
     # -- receiving -------------------------------------------------------------------------------------------
 
@@ -164,7 +168,7 @@ class ConnectionWorker(ThreadWorker):  # type: ignore[misc]
         return True
 
     def murder_pending(self) -> None:
-        """Called about once a second: end what takes too long, and when the worker ends, what has not begun."""
+        """Called once a second or more often: end what takes too long, and when the worker ends, what has not begun."""
         now = time.monotonic()
         for conn, incoming in list(self._receiving.items()):
             if conn.timeout > now and (self.alive or incoming.data):
@@ -178,6 +182,7 @@ class ConnectionWorker(ThreadWorker):  # type: ignore[misc]
             if deadline > now:
                 break
             self._end(conn)
+        self.tpool.tidy()
 
     # -- answering -------------------------------------------------------------------------------------------
 
