@@ -22,7 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from app.engine.client import EngineLimits, LocalEngine
+from app.engine.client import EngineLimits
+from app.engine.local import LocalEngine
 from app.engine.messages import EngineConfig
 from benchmarks.common import percentile, random_gpt2, table
 from benchmarks.simulator import EngineShape, Outcome, Request, StepTimes, simulate

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.engine.client import LocalEngine
 from app.engine.linear import row_buckets
+from app.engine.local import LocalEngine
 from app.engine.messages import SamplingParams, StepStats
 from app.engine.observer import NoObserver, RequestSummary
 
