@@ -30,7 +30,7 @@ from app.engine.messages import EngineConfig, SamplingParams
 from app.engine.requests import RequestBook
 from benchmarks.common import median_rows, random_gpt2, table, write_json
 
-STREAMS, PROMPT, NEW = 16, 32, 64
+STREAMS, PROMPT, NEW = 16, 32, 160
 START_S = 300
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
@@ -61,6 +62,16 @@ def alive(folder: Path) -> list[int]:
     """The replicas that have announced themselves and are not dead, the oldest first."""
     announced = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime)
     return [int(file.name) for file in announced if is_alive(int(file.name))]
+
+
+def processes(name: bytes) -> list[int]:
+    """Those that Ray has given a name that begins so."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            if (folder / "cmdline").read_bytes().startswith(name):
+                found.append(int(folder.name))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +168,20 @@ def test_a_request_that_kills_two_replicas_fails_by_itself(cluster: Cluster) -> 
             drain(poison)
         assert [drain(stream) for stream in streams] == [draws[1:] for draws in alone]
         assert engine.status().restarts >= 1
+
+
+def test_the_loss_of_the_controller_disturbs_no_stream(cluster: Cluster) -> None:
+    """Serve's controller watches over the replicas; requests do not pass through it."""
+    deploy()
+    with client(cluster) as engine:
+        alone = undisturbed(engine, 8)
+        streams = [engine.submit(*request(number)) for number in range(8)]
+        heads = [stream.get(timeout=START_S) for stream in streams]
+        (controller,) = processes(b"ray::ServeController")
+        kill(controller)
+        assert all(heads)
+        assert [drain(stream) for stream in streams] == [draws[1:] for draws in alone]
+        assert drain(engine.submit(*request(0))) == alone[0]
+        assert (engine.status().state, engine.status().restarts) == ("ready", 0)
+        wait_until(lambda: processes(b"ray::ServeController") not in ([], [controller]), START_S, "there is another")
+        wait_until_empty(engine)

@@ -15,7 +15,7 @@ from collections import deque
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
@@ -53,7 +53,7 @@ TICK_S = 0.2
 AGAIN_S = 0.2
 """How long a request that a replica did not finish waits before it asks again."""
 
-RECENT = 15
+RECENT = 25
 """So many ticks back the replicas may still count requests of this service that have ended since."""
 
 MOST_LOSSES = 6
@@ -156,7 +156,7 @@ class RayEngine(RequestBook):
             except Exception as error:
                 # Whatever Ray raises when it is away, it is asked again: there is nobody else to tell.
                 trouble = str(error).strip().partition("\n")[0] or type(error).__name__
-                if isinstance(error, RayActorError) or time.monotonic() - heard > AWAY_S:
+                if isinstance(error, ActorDiedError) or time.monotonic() - heard > AWAY_S:
                     self._let_go()
                     deployment.disconnect()
             self._trouble = trouble

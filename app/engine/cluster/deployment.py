@@ -39,7 +39,7 @@ REACH_S = 4.0
 UPSCALE_S, DOWNSCALE_S = 5.0, 300.0
 """How long the load must ask for another number of replicas: they take a while to load, and are soon missed."""
 
-STATS_S = 1.0
+STATS_S = 2.0
 """How often the services are told how busy each replica is."""
 
 
