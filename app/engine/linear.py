@@ -21,10 +21,7 @@ from numpy.typing import NDArray
 
 from app.engine import float32_kernel, int8_avx2_kernel, int8_kernel
 from app.engine.model_source import first_line
-from app.engine.simd import BLOCK, EXACT
-
-PARALLEL_ROWS = 4
-"""From so many rows on, sharing them out among the threads gains more than it costs."""
+from app.engine.simd import BLOCK, EXACT, PARALLEL_ROWS
 
 
 def row_buckets(limit: int) -> list[int]:

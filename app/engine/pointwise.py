@@ -14,10 +14,7 @@ import torch.nn.functional as F
 from numba import njit, prange
 
 from app.engine.attention import fast_exp, ordered_sum
-from app.engine.simd import EXACT
-
-PARALLEL_ROWS = 4
-"""From so many rows on, sharing them out among the threads gains more than it costs."""
+from app.engine.simd import EXACT, PARALLEL_ROWS
 
 Norm = tuple[torch.Tensor, torch.Tensor]
 """A layer norm's weight and bias, [n] each."""

@@ -22,6 +22,9 @@ It would do so differently in a process that compiles a kernel and in one that l
 probabilities apart by one bit), and a sequence that goes on in another process must not notice.
 """
 
+PARALLEL_ROWS = 4
+"""From so many rows on, sharing them out among the threads gains more than it costs."""
+
 INT16, INT32, INT64 = (ir.IntType(bits) for bits in (16, 32, 64))
 INTS, FLOATS = ir.VectorType(INT32, LANES), ir.VectorType(ir.FloatType(), LANES)
 
